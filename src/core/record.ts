@@ -1,0 +1,230 @@
+import { hash32 } from './hash.js';
+import {
+  compareBytesAt,
+  readU16,
+  readU32,
+  readVersion,
+  VERSION_BYTES,
+  writeU16,
+  writeU32,
+  writeVersion,
+  type Version,
+} from './version.js';
+
+/**
+ * A record as it lies on disk and travels: encoded once by whoever stamps it, the same bytes ever after.
+ *
+ * ```
+ *  0  digest   8   two xxHash32 over key, flags and all that follows
+ *  8  flags    1   tombstone, expiry, changed, ledger; unknown bits are refused
+ *  9  version 16
+ * 25  expiry   6   wall ms                          when flagged
+ *     changed 16   version of the last real change  when flagged
+ *     ledger       u16 length, floor 16, answered requests of 33 each   when flagged
+ *     value        the rest
+ * ```
+ *
+ * The first 25 bytes are the *header*: enough to compare two records, so replicas exchange headers where the value is not
+ * needed. The digest covers the key as well, so a record that a disk or a wire moved under another key is seen.
+ */
+export interface RecordFields {
+  readonly version: Version;
+  readonly tombstone: boolean;
+  /** Absolute wall ms. From then on the record is a tombstone of the same version. */
+  readonly expiresAtMs?: number;
+  /** The version at which the value last changed, where a LINEARIZABLE round re-accepted it since. Absent: `version`. */
+  readonly changed?: Version;
+  /** The LINEARIZABLE requests lately answered on this key. Absent for a plain write, whose floor is its own version. */
+  readonly ledger?: Ledger;
+  /** Empty for a tombstone. */
+  readonly value: Uint8Array;
+}
+
+/** What a record remembers of the LINEARIZABLE requests answered on its key, so that a retry gets the same answer. */
+export interface Ledger {
+  /** The highest request id that has been dropped from `answered`. */
+  readonly floor: Version;
+  readonly answered: readonly AnsweredRequest[];
+}
+
+export interface AnsweredRequest {
+  readonly id: Version;
+  /** What was answered: a code of the LINEARIZABLE protocol, 0 to 255. */
+  readonly result: number;
+  /** The version that the answer named. */
+  readonly version: Version;
+}
+
+export const DIGEST_BYTES = 8;
+export const HEADER_BYTES = DIGEST_BYTES + 1 + VERSION_BYTES;
+/** Where the version starts in a record and in a header. */
+export const VERSION_AT = DIGEST_BYTES + 1;
+export const MAX_ANSWERED_REQUESTS = 255;
+
+const FLAGS_AT = DIGEST_BYTES;
+const TOMBSTONE = 1;
+const EXPIRY = 2;
+const CHANGED = 4;
+const LEDGER = 8;
+const KNOWN_FLAGS = TOMBSTONE | EXPIRY | CHANGED | LEDGER;
+const EXPIRY_BYTES = 6;
+const ANSWERED_BYTES = 2 * VERSION_BYTES + 1;
+const SECOND_SEED = 0x9e3779b9;
+const NO_VALUE = new Uint8Array(0);
+
+/** Encodes a record of `key`. Bounds (value size, expiry within 48 bits) are checked at the door, not here. */
+export function encodeRecord(key: Uint8Array, fields: RecordFields): Uint8Array {
+  const ledgerBytes =
+    fields.ledger === undefined
+      ? 0
+      : 2 + VERSION_BYTES + fields.ledger.answered.length * ANSWERED_BYTES;
+  const value = fields.tombstone ? NO_VALUE : fields.value;
+  const size =
+    HEADER_BYTES +
+    (fields.expiresAtMs === undefined ? 0 : EXPIRY_BYTES) +
+    (fields.changed === undefined ? 0 : VERSION_BYTES) +
+    ledgerBytes +
+    value.length;
+  const bytes = Buffer.allocUnsafe(size);
+  let flags = fields.tombstone ? TOMBSTONE : 0;
+  let at = HEADER_BYTES;
+  writeVersion(fields.version, bytes, VERSION_AT);
+  if (fields.expiresAtMs !== undefined) {
+    flags |= EXPIRY;
+    writeU16(bytes, at, Math.floor(fields.expiresAtMs / 0x1_0000_0000));
+    writeU32(bytes, at + 2, fields.expiresAtMs >>> 0);
+    at += EXPIRY_BYTES;
+  }
+  if (fields.changed !== undefined) {
+    flags |= CHANGED;
+    writeVersion(fields.changed, bytes, at);
+    at += VERSION_BYTES;
+  }
+  if (fields.ledger !== undefined) {
+    flags |= LEDGER;
+    writeU16(bytes, at, ledgerBytes - 2);
+    at = writeLedger(fields.ledger, bytes, at + 2);
+  }
+  bytes.set(value, at);
+  bytes[FLAGS_AT] = flags;
+  const keyHash = hash32(key);
+  const body = bytes.subarray(FLAGS_AT);
+  writeU32(bytes, 0, hash32(body, keyHash));
+  writeU32(bytes, 4, hash32(body, (keyHash ^ SECOND_SEED) >>> 0));
+  return bytes;
+}
+
+/**
+ * Decodes what {@link encodeRecord} wrote; undefined when the bytes cannot be a record. The value is a view into `bytes`.
+ * Whether the bytes are those that were written is {@link isIntact}'s to say.
+ */
+export function decodeRecord(bytes: Uint8Array): RecordFields | undefined {
+  if (bytes.length < HEADER_BYTES) return undefined;
+  const flags = bytes[FLAGS_AT] as number;
+  if ((flags & ~KNOWN_FLAGS) !== 0) return undefined;
+  let at = HEADER_BYTES;
+  let expiresAtMs: number | undefined;
+  let changed: Version | undefined;
+  let ledger: Ledger | undefined;
+  if ((flags & EXPIRY) !== 0) {
+    if (bytes.length < at + EXPIRY_BYTES) return undefined;
+    expiresAtMs = readU16(bytes, at) * 0x1_0000_0000 + readU32(bytes, at + 2);
+    at += EXPIRY_BYTES;
+  }
+  if ((flags & CHANGED) !== 0) {
+    if (bytes.length < at + VERSION_BYTES) return undefined;
+    changed = readVersion(bytes, at);
+    at += VERSION_BYTES;
+  }
+  if ((flags & LEDGER) !== 0) {
+    if (bytes.length < at + 2) return undefined;
+    const end = at + 2 + readU16(bytes, at);
+    if (bytes.length < end) return undefined;
+    ledger = readLedger(bytes, at + 2, end);
+    if (ledger === undefined) return undefined;
+    at = end;
+  }
+  const tombstone = (flags & TOMBSTONE) !== 0;
+  if (tombstone && at !== bytes.length) return undefined;
+  return {
+    version: readVersion(bytes, VERSION_AT),
+    tombstone,
+    ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+    ...(changed === undefined ? {} : { changed }),
+    ...(ledger === undefined ? {} : { ledger }),
+    value: at === bytes.length ? NO_VALUE : bytes.subarray(at),
+  };
+}
+
+/** True when `record` is byte for byte what was encoded for `key`. `keyHash` is `hash32(key)`, known to every caller. */
+export function isIntact(keyHash: number, record: Uint8Array): boolean {
+  if (record.length < HEADER_BYTES) return false;
+  const body = record.subarray(FLAGS_AT);
+  return (
+    readU32(record, 0) === hash32(body, keyHash) &&
+    readU32(record, 4) === hash32(body, (keyHash ^ SECOND_SEED) >>> 0)
+  );
+}
+
+export function isTombstone(header: Uint8Array): boolean {
+  return ((header[FLAGS_AT] as number) & TOMBSTONE) !== 0;
+}
+
+/** True for a plain write as a client may send it: nothing in it that only a LINEARIZABLE round adds. */
+export function isPlainRecord(header: Uint8Array): boolean {
+  return ((header[FLAGS_AT] as number) & (CHANGED | LEDGER)) === 0;
+}
+
+export function versionOf(header: Uint8Array): Version {
+  return readVersion(header, VERSION_AT);
+}
+
+/** The digest as 16 hexadecimal characters, for people. */
+export function formatDigest(header: Uint8Array): string {
+  return Buffer.from(header.buffer, header.byteOffset, DIGEST_BYTES).toString('hex');
+}
+
+/** The first 25 bytes, as a view. */
+export function headerOf(record: Uint8Array): Uint8Array {
+  return record.length === HEADER_BYTES ? record : record.subarray(0, HEADER_BYTES);
+}
+
+/**
+ * The merge rule, on records or headers: positive when `a` wins. The higher version wins; of equal versions with different
+ * bytes (it takes a cloned process) the tombstone, then the greater digest. Commutative, associative and idempotent, so
+ * replicas that have seen the same records hold the same one, in whatever order they saw them.
+ */
+export function compareRecords(a: Uint8Array, b: Uint8Array): number {
+  return (
+    compareBytesAt(a, VERSION_AT, b, VERSION_AT, VERSION_BYTES) ||
+    ((a[FLAGS_AT] as number) & TOMBSTONE) - ((b[FLAGS_AT] as number) & TOMBSTONE) ||
+    compareBytesAt(a, 0, b, 0, DIGEST_BYTES)
+  );
+}
+
+function writeLedger(ledger: Ledger, out: Uint8Array, start: number): number {
+  let at = start;
+  writeVersion(ledger.floor, out, at);
+  at += VERSION_BYTES;
+  for (const request of ledger.answered) {
+    writeVersion(request.id, out, at);
+    out[at + VERSION_BYTES] = request.result;
+    writeVersion(request.version, out, at + VERSION_BYTES + 1);
+    at += ANSWERED_BYTES;
+  }
+  return at;
+}
+
+function readLedger(bytes: Uint8Array, start: number, end: number): Ledger | undefined {
+  const answeredAt = start + VERSION_BYTES;
+  if (end < answeredAt || (end - answeredAt) % ANSWERED_BYTES !== 0) return undefined;
+  const answered: AnsweredRequest[] = [];
+  for (let at = answeredAt; at < end; at += ANSWERED_BYTES) {
+    answered.push({
+      id: readVersion(bytes, at),
+      result: bytes[at + VERSION_BYTES] as number,
+      version: readVersion(bytes, at + VERSION_BYTES + 1),
+    });
+  }
+  return { floor: readVersion(bytes, start), answered };
+}

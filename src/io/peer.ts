@@ -1,0 +1,124 @@
+import type { Consistency } from '../core/consistency.js';
+import type { ErrorCode } from '../core/errors.js';
+import type { Version } from '../core/version.js';
+
+/**
+ * A replica as a coordinator sees it: the node itself, a node over the wire, or a simulated one. The hot calls carry no
+ * closures: one object of the coordinator is given to every replica of the key, and each reports to its own slot of it.
+ */
+export interface Peer {
+  readonly nodeId: string;
+  /** Whether a call has a chance: a channel is open (or this is the node itself). */
+  readonly connected: boolean;
+  /** Gives the record to the replica. `call.onApplied(slot, …)` follows exactly once, never within this call. */
+  apply(call: ApplyCall, slot: number): void;
+  /** Asks for the whole record or for its header. `call.onRead(slot, …)` follows exactly once, never within this call. */
+  read(call: ReadCall, slot: number, part: 'record' | 'header'): void;
+  scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure>;
+  /** Where its clock and its state stand. */
+  ping(deadlineMs: number): Promise<PingAnswer | ReplicaFailure>;
+}
+
+/** Where a record comes from. The rule of `apply` is the same for all; drift is judged only for a `write`. */
+export type ApplySource = 'write' | 'repair';
+
+export interface ApplyCall {
+  readonly key: Uint8Array;
+  /** `hash32(key)`. */
+  readonly keyHash: number;
+  readonly record: Uint8Array;
+  readonly source: ApplySource;
+  /** On the monotonic clock of the caller. Work past it is dropped. */
+  readonly deadlineMs: number;
+  /** The placement version that the coordinator went by. */
+  readonly placementVersion: number;
+  /** W3C trace parent, 25 bytes, or empty. */
+  readonly traceparent: Uint8Array;
+  onApplied(slot: number, answer: ApplyAnswer): void;
+}
+
+export type ApplyAnswer =
+  /** The record is on disk and synced. */
+  | { readonly kind: 'applied' }
+  /** An equal or a newer record is on disk and synced; its header is given. */
+  | { readonly kind: 'kept'; readonly header: Uint8Array }
+  | ReplicaFailure;
+
+export interface ReadCall {
+  readonly key: Uint8Array;
+  readonly keyHash: number;
+  readonly deadlineMs: number;
+  readonly placementVersion: number;
+  readonly traceparent: Uint8Array;
+  onRead(slot: number, answer: ReadAnswer): void;
+}
+
+export type ReadAnswer =
+  /** `record` is given where it was asked for. Reads see only what is synced. */
+  | { readonly kind: 'found'; readonly header: Uint8Array; readonly record?: Uint8Array }
+  | { readonly kind: 'absent' }
+  | ReplicaFailure;
+
+/**
+ * `refused`: it has not applied the call and never will. `unreachable`: the call was not sent. `failed`: it may have been
+ * applied, or may still be (a broken channel, a missed deadline, a failed sync).
+ */
+export interface ReplicaFailure {
+  readonly kind: 'refused' | 'unreachable' | 'failed';
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+export function isReplicaFailure(answer: { readonly kind: string }): answer is ReplicaFailure {
+  return answer.kind === 'refused' || answer.kind === 'unreachable' || answer.kind === 'failed';
+}
+
+/** A page of a range scan on one replica. */
+export interface ReplicaScan {
+  readonly gte: Uint8Array;
+  readonly lt: Uint8Array;
+  readonly reverse: boolean;
+  /** The most records to answer. */
+  readonly limit: number;
+  /** The most bytes of keys and records to answer; at least one record comes whatever its size. */
+  readonly maxBytes: number;
+  /** Bitmap of 256 partitions, 32 bytes, the lowest bit of the first byte first: records of others are passed over. */
+  readonly partitions: Uint8Array;
+  /** Bitmap of partitions: of these the whole record is answered, of the rest the header. */
+  readonly whole: Uint8Array;
+  readonly placementVersion: number;
+}
+
+export interface ReplicaPage {
+  readonly kind: 'page';
+  /** In order, tombstones included. `record` is a header where the whole was not asked for. */
+  readonly entries: readonly { readonly key: Uint8Array; readonly record: Uint8Array }[];
+  /**
+   * Everything of the range before this key (after it, when reverse; inclusive either way) has been looked at. Absent: the
+   * whole range has. A page may be empty and yet have come further, because work is bounded and not only what is found.
+   */
+  readonly scannedTo?: Uint8Array;
+  /** Keys of the range that the replica holds and cannot read. */
+  readonly corrupt: readonly Uint8Array[];
+}
+
+export interface PingAnswer {
+  readonly kind: 'pong';
+  readonly nodeId: string;
+  readonly wallMs: number;
+  /** The highest version the node has issued or seen. */
+  readonly hlc: Version;
+  readonly quarantined: boolean;
+  /** How far its group commits have come; peers remember it. */
+  readonly commitCounter: number;
+  /** Which life of its data folder this is. */
+  readonly incarnation: Uint8Array;
+  readonly placementVersion: number;
+}
+
+/** What a request may ask of the nodes at a level; shared by coordinator and SDK. */
+export interface LevelChoice {
+  readonly level: Consistency;
+  /** For the local levels. */
+  readonly zone: string;
+}
