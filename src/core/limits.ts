@@ -23,7 +23,16 @@ export const DEFAULT_MAX_DRIFT_MS = 500;
 export const REPLICA_DRIFT_FACTOR = 3;
 
 export const DEFAULT_TIMEOUT_MS = 5_000;
-export const MAX_TIMEOUT_MS = 3_600_000;
+
+/**
+ * The longest that a stamped record is sent again, counted from its stamp. A coordinator takes stamps up to that much
+ * behind its clock, and a fence stays behind the clock by more: so a retry is either taken as what it was or refused, and
+ * never finds that the tombstone which shadowed it has been dropped.
+ */
+export const MAX_RETRY_AGE_MS = 60_000;
+
+/** No request lives longer than its stamp may be retried. */
+export const MAX_TIMEOUT_MS = MAX_RETRY_AGE_MS;
 export const MAX_SCAN_LIMIT = 10_000;
 
 /** Undefined when the key is within bounds. */
