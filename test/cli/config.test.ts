@@ -1,0 +1,142 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadConfig, SETTINGS, type ConfigSources } from '../../cli/config.js';
+import { KvError } from '../../src/core/errors.js';
+
+const MEMBERS = 'n1=127.0.0.1:7101/z1,n2=127.0.0.1:7102/z2';
+const COMPLETE = { node: 'n1', members: MEMBERS, data: 'data' };
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'quorate-config-'));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+function load(sources: Partial<ConfigSources>) {
+  return loadConfig({ flags: {}, environment: {}, file: undefined, isTerminal: false, ...sources });
+}
+
+function refusal(sources: Partial<ConfigSources>): string {
+  try {
+    load(sources);
+  } catch (error) {
+    expect(error).toBeInstanceOf(KvError);
+    expect((error as KvError).code).toBe('INVALID_ARGUMENT');
+    return (error as KvError).message;
+  }
+  throw new Error('it was accepted');
+}
+
+function tomlFile(text: string): string {
+  const path = join(folder, 'node.toml');
+  writeFileSync(path, text);
+  return path;
+}
+
+describe('the configuration of a node', () => {
+  test('needs no more than its id, the member list and a folder', () => {
+    expect(load({ flags: COMPLETE })).toEqual({
+      cluster: 'quorate',
+      node: 'n1',
+      listen: { host: '127.0.0.1', port: 7101 },
+      members: [
+        { id: 'n1', address: '127.0.0.1:7101', zone: 'z1' },
+        { id: 'n2', address: '127.0.0.1:7102', zone: 'z2' },
+      ],
+      replication: 3,
+      data: 'data',
+      maxDriftMs: 500,
+      maxValueBytes: 1_048_576,
+      graceMs: 10_000,
+      unsafeFaults: false,
+      logLevel: 'info',
+      logFormat: 'json',
+    });
+  });
+
+  test('a flag wins over the environment, the environment over the file', () => {
+    const file = tomlFile('replication = 1\nmax-drift-ms = 100\ncluster = "file"\n');
+    const config = load({
+      flags: { ...COMPLETE, replication: '5' },
+      environment: { QUORATE_REPLICATION: '4', QUORATE_MAX_DRIFT_MS: '200' },
+      file,
+    });
+    expect([config.replication, config.maxDriftMs, config.cluster]).toEqual([5, 200, 'file']);
+  });
+
+  test('every setting can come from every source', () => {
+    const values: Record<string, string> = {
+      cluster: 'c',
+      node: 'n1',
+      listen: '0.0.0.0:9',
+      members: MEMBERS,
+      replication: '2',
+      data: 'd',
+      'max-drift-ms': '11',
+      'max-value-bytes': '12',
+      'grace-ms': '13',
+      'unsafe-faults': 'true',
+      'log-level': 'warn',
+      'log-format': 'pretty',
+    };
+    expect(Object.keys(values)).toEqual(SETTINGS.map(({ name }) => name));
+    const upper = (name: string) => `QUORATE_${name.toUpperCase().replaceAll('-', '_')}`;
+    const environment = Object.fromEntries(
+      Object.entries(values).map(([name, value]) => [upper(name), value]),
+    );
+    const toml = Object.entries(values).map(
+      ([name, value]) => `${name} = ${JSON.stringify(value)}`,
+    );
+    const fromFlags = load({ flags: values });
+    expect(load({ environment })).toEqual(fromFlags);
+    expect(load({ file: tomlFile(toml.join('\n')) })).toEqual(fromFlags);
+    expect(fromFlags.unsafeFaults).toBe(true);
+  });
+
+  test('a file with an unknown key is refused, naming the key', () => {
+    const file = tomlFile('replicas = 3\n');
+    expect(refusal({ flags: COMPLETE, file })).toMatch(
+      /unknown key "replicas"; known are cluster,/,
+    );
+  });
+
+  test('a file that is not TOML is refused, naming the line', () => {
+    expect(refusal({ flags: COMPLETE, file: tomlFile('node = "n1"\n= 3\n') })).toMatch(/line 2/);
+  });
+
+  test('a file that is missing is refused, naming it', () => {
+    expect(refusal({ file: join(folder, 'none.toml') })).toMatch(/none\.toml/);
+  });
+
+  test.each([
+    ['--replication', { replication: '6' }, 'whole number from 1 to 5'],
+    ['--replication', { replication: '1.5' }, 'whole number from 1 to 5'],
+    ['--listen', { listen: '127.0.0.1:70000' }, 'port of 1 to 65535'],
+    ['--cluster', { cluster: 'a b' }, '1 to 64 characters'],
+    ['--members', { members: 'n1' }, 'is not ID=HOST:PORT'],
+    ['--members', { members: `${MEMBERS},n1=127.0.0.1:1` }, 'names a node id twice'],
+    ['--members', { members: `${MEMBERS},n9=127.0.0.1:7101` }, 'names an address twice'],
+    ['--max-value-bytes', { 'max-value-bytes': '9999999' }, '1 to 2097152'],
+    ['--log-level', { 'log-level': 'loud' }, 'debug, info, warn or error'],
+  ])('%s %j is refused with its bound', (origin, flags, bound) => {
+    const message = refusal({ flags: { ...COMPLETE, ...flags } });
+    expect(message).toContain(`${origin}: `);
+    expect(message).toContain(bound);
+  });
+
+  test('a node that is not in the member list is refused, naming who is', () => {
+    expect(refusal({ flags: { ...COMPLETE, node: 'n7' } })).toBe(
+      'node: "n7" is not in the member list (n1, n2)',
+    );
+  });
+
+  test('what is missing is named with the three ways to give it', () => {
+    expect(refusal({ flags: { node: 'n1', members: MEMBERS } })).toBe(
+      'data: missing; give --data, QUORATE_DATA or data in the config file',
+    );
+  });
+});
