@@ -75,7 +75,9 @@ export function isReplicaFailure(answer: { readonly kind: string }): answer is R
 
 /** A page of a range scan on one replica. */
 export interface ReplicaScan {
+  /** From this key on, inclusive. */
   readonly gte: Uint8Array;
+  /** Up to this key, exclusive. Empty: to the end of the keys. */
   readonly lt: Uint8Array;
   readonly reverse: boolean;
   /** The most records to answer. */

@@ -5,12 +5,20 @@ export interface Store {
   getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /** An empty batch: filled by chained calls, then committed whole or not at all. */
   batch(): StoreBatch;
-  /** A cursor over a consistent snapshot of the range. The caller closes it. */
+  /** A cursor over a snapshot of the range, taken within this call. The caller closes it. */
   cursor(range: StoreRange): StoreCursor;
   /** Bytes on disk, roughly. */
   sizeBytes(): Promise<number>;
   /** Waits for what is under way. No call may follow. */
   close(): Promise<void>;
+}
+
+/** Opens the store of one disk, again after each close: what a node needs to go on after a failed sync. */
+export interface StoreOpener {
+  /** Rejects with a {@link StoreError}. */
+  open(): Promise<Store>;
+  /** Whether the disk has the room that opening takes. */
+  hasRoom(): Promise<boolean>;
 }
 
 export interface StoreBatch {

@@ -1,0 +1,240 @@
+import { readdir, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Level } from 'level';
+import {
+  StoreError,
+  type Store,
+  type StoreBatch,
+  type StoreCursor,
+  type StoreEntry,
+  type StoreOpener,
+  type StoreRange,
+} from './store.js';
+
+export interface LevelStoreOptions {
+  /** Bytes gathered in memory before LevelDB writes a sorted file. */
+  readonly writeBufferBytes?: number;
+  /** Bytes of LevelDB's cache of blocks. */
+  readonly cacheBytes?: number;
+}
+
+const DEFAULT_WRITE_BUFFER_BYTES = 16 * 1024 * 1024;
+const DEFAULT_CACHE_BYTES = 8 * 1024 * 1024;
+
+/** A cursor reads ahead about this many bytes at once, whatever the count it is asked for. */
+const CURSOR_READ_BYTES = 256 * 1024;
+
+/** Opening rewrites the log as a sorted file, so it needs the room of one, and some for the files that describe it. */
+const ROOM_TO_OPEN_FACTOR = 2;
+
+const NO_VALUE = new Uint8Array(0);
+
+type Database = Level<Uint8Array, Uint8Array>;
+
+/** The store of one folder, which is made when missing. Rejects with a {@link StoreError}. */
+export async function openLevelStore(
+  folder: string,
+  options: LevelStoreOptions = {},
+): Promise<Store> {
+  // The encoding 'view' hands bytes through untouched; 'buffer' wraps every Uint8Array that is not a Buffer.
+  const database: Database = new Level(folder, {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+    writeBufferSize: options.writeBufferBytes ?? DEFAULT_WRITE_BUFFER_BYTES,
+    cacheSize: options.cacheBytes ?? DEFAULT_CACHE_BYTES,
+  });
+  try {
+    await database.open();
+  } catch (error) {
+    throw storeErrorOf(error, `cannot open ${folder}`);
+  }
+  return new LevelStore(folder, database);
+}
+
+/** Opens the store of `folder`, again after each close. */
+export function levelStoreOpener(folder: string, options: LevelStoreOptions = {}): StoreOpener {
+  return {
+    open: () => openLevelStore(folder, options),
+    async hasRoom() {
+      const neededBytes =
+        ROOM_TO_OPEN_FACTOR * (options.writeBufferBytes ?? DEFAULT_WRITE_BUFFER_BYTES);
+      try {
+        const disk = await statfs(folder);
+        return disk.bavail * disk.bsize >= neededBytes;
+      } catch {
+        // What the disk cannot say does not keep anyone from trying.
+        return true;
+      }
+    },
+  };
+}
+
+/**
+ * LevelDB. A write of it syncs its log before the batch enters the memtable, and readers see the batch only when both are
+ * done (DBImpl::Write): so every read, of a key or by a cursor, sees only what is synced, as long as all commits sync.
+ */
+class LevelStore implements Store {
+  readonly #folder: string;
+  readonly #database: Database;
+
+  constructor(folder: string, database: Database) {
+    this.#folder = folder;
+    this.#database = database;
+  }
+
+  async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#database.get(key);
+    } catch (error) {
+      throw storeErrorOf(error, 'a read failed');
+    }
+  }
+
+  async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    try {
+      return await this.#database.getMany(keys as Uint8Array[]);
+    } catch (error) {
+      throw storeErrorOf(error, 'a read failed');
+    }
+  }
+
+  batch(): StoreBatch {
+    try {
+      return new LevelBatch(this.#database.batch());
+    } catch (error) {
+      throw storeErrorOf(error, 'a batch failed');
+    }
+  }
+
+  cursor(range: StoreRange): StoreCursor {
+    try {
+      return new LevelCursor(iterate(this.#database, range));
+    } catch (error) {
+      throw storeErrorOf(error, 'a scan failed');
+    }
+  }
+
+  async sizeBytes(): Promise<number> {
+    try {
+      const names = await readdir(this.#folder);
+      const sizes = await Promise.all(names.map((name) => fileBytes(join(this.#folder, name))));
+      return sizes.reduce((sum, size) => sum + size, 0);
+    } catch (error) {
+      throw storeErrorOf(error, 'the folder cannot be measured');
+    }
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#database.close();
+    } catch (error) {
+      throw storeErrorOf(error, 'closing failed');
+    }
+  }
+}
+
+type LevelChainedBatch = ReturnType<Database['batch']>;
+
+/** A chained batch: an array of operations would be cloned by abstract-level, entry by entry, at three times the cost. */
+class LevelBatch implements StoreBatch {
+  readonly #batch: LevelChainedBatch;
+
+  constructor(batch: LevelChainedBatch) {
+    this.#batch = batch;
+  }
+
+  get length(): number {
+    return this.#batch.length;
+  }
+
+  put(key: Uint8Array, value: Uint8Array): this {
+    this.#batch.put(key, value);
+    return this;
+  }
+
+  del(key: Uint8Array): this {
+    this.#batch.del(key);
+    return this;
+  }
+
+  async commit(options: { readonly sync: boolean }): Promise<void> {
+    try {
+      await this.#batch.write({ sync: options.sync });
+    } catch (error) {
+      throw storeErrorOf(error, 'a write failed');
+    }
+  }
+
+  discard(): Promise<void> {
+    return this.#batch.close();
+  }
+}
+
+/** LevelDB takes the iterator's snapshot within this call. */
+function iterate(database: Database, range: StoreRange) {
+  return database.iterator<Uint8Array, Uint8Array>({
+    gte: range.gte,
+    lt: range.lt,
+    reverse: range.reverse ?? false,
+    values: range.values ?? true,
+    highWaterMarkBytes: CURSOR_READ_BYTES,
+  });
+}
+
+class LevelCursor implements StoreCursor {
+  readonly #iterator: ReturnType<typeof iterate>;
+
+  constructor(iterator: ReturnType<typeof iterate>) {
+    this.#iterator = iterator;
+  }
+
+  async next(count: number): Promise<readonly StoreEntry[]> {
+    try {
+      const entries = await this.#iterator.nextv(count);
+      for (const entry of entries) entry[1] ??= NO_VALUE;
+      return entries;
+    } catch (error) {
+      throw storeErrorOf(error, 'a scan failed');
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#iterator.close();
+  }
+}
+
+async function fileBytes(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch {
+    // LevelDB removed it between the listing and now.
+    return 0;
+  }
+}
+
+/** What LevelDB and the file system say in words, as a reason. LevelDB passes errno on only as its text. */
+export function storeErrorOf(error: unknown, what: string): StoreError {
+  if (error instanceof StoreError) return error;
+  const chain = causesOf(error);
+  const text = chain.map((cause) => cause.message).join(': ');
+  const codes = new Set(chain.map((cause) => (cause as NodeJS.ErrnoException).code));
+  return new StoreError(reasonOf(codes, text), `${what}: ${text}`, { cause: error });
+}
+
+function reasonOf(codes: ReadonlySet<string | undefined>, text: string): StoreError['reason'] {
+  if (codes.has('LEVEL_LOCKED')) return 'locked';
+  if (codes.has('LEVEL_CORRUPTION') || /corruption/i.test(text)) return 'corrupt';
+  if (/ENOSPC|EDQUOT|no space left|quota exceeded/i.test(text)) return 'full';
+  if (/EROFS|EACCES|EPERM|read-only file|permission denied|not permitted/i.test(text)) {
+    return 'read-only';
+  }
+  return 'failed';
+}
+
+function causesOf(error: unknown): Error[] {
+  const chain: Error[] = [];
+  for (let cause = error; cause instanceof Error && chain.length < 5; cause = cause.cause) {
+    chain.push(cause);
+  }
+  return chain.length > 0 ? chain : [new Error(String(error))];
+}
