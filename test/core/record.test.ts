@@ -199,9 +199,13 @@ describe('the merge rule', () => {
   test('takes the tombstone of two records with one version', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 20 }), (value) => {
-        const version = { ...ZERO_VERSION, wallMs: 7 };
-        const put = encodeRecord(KEY, { version, tombstone: false, value });
-        const del = encodeRecord(KEY, { version, tombstone: true, value: new Uint8Array(0) });
+        const stamp = version(7);
+        const put = encodeRecord(KEY, { version: stamp, tombstone: false, value });
+        const del = encodeRecord(KEY, {
+          version: stamp,
+          tombstone: true,
+          value: new Uint8Array(0),
+        });
         expect(compareRecords(del, put)).toBeGreaterThan(0);
       }),
       LAW,
