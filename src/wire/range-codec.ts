@@ -1,0 +1,140 @@
+import { invalidArgument } from '../core/errors.js';
+import { MAX_SCAN_LIMIT } from '../core/limits.js';
+import { PARTITIONS } from '../core/placement.js';
+import { HEADER_BYTES } from '../core/record.js';
+import type { NodePage, NodeScan } from '../io/link.js';
+import type { ReplicaPage, ReplicaScan } from '../io/peer.js';
+import { v1 } from './messages.js';
+
+const BITMAP_BYTES = PARTITIONS / 8;
+
+/** What a range request says of a cluster's scan; level, zone and timeout travel in the call around it. */
+export type ScanRange = Pick<NodeScan, 'gte' | 'lt' | 'reverse' | 'limit' | 'keysOnly' | 'token'>;
+
+export function encodeNodeScan(scan: ScanRange): Uint8Array {
+  return v1.RangeRequest.encode({
+    gte: scan.gte,
+    lt: scan.lt,
+    reverse: scan.reverse,
+    limit: scan.limit,
+    keysOnly: scan.keysOnly,
+    token: scan.token,
+  }).finish();
+}
+
+/** Throws INVALID_ARGUMENT naming what is wrong. */
+export function decodeNodeScan(body: Uint8Array): ScanRange {
+  const request = decodeBody(() => v1.RangeRequest.decode(body), 'RangeRequest');
+  return {
+    gte: request.gte,
+    lt: request.lt,
+    reverse: request.reverse,
+    limit: requireLimit(request.limit),
+    keysOnly: request.keysOnly,
+    token: request.token,
+  };
+}
+
+export function encodeReplicaScan(scan: ReplicaScan): Uint8Array {
+  return v1.RangeRequest.encode({
+    gte: scan.gte,
+    lt: scan.lt,
+    reverse: scan.reverse,
+    limit: scan.limit,
+    maxBytes: scan.maxBytes,
+    partitions: scan.partitions,
+    whole: scan.whole,
+  }).finish();
+}
+
+/** Throws INVALID_ARGUMENT naming what is wrong. */
+export function decodeReplicaScan(body: Uint8Array, placementVersion: number): ReplicaScan {
+  const request = decodeBody(() => v1.RangeRequest.decode(body), 'RangeRequest');
+  requireBitmap(request.partitions, 'partitions');
+  requireBitmap(request.whole, 'whole');
+  return {
+    gte: request.gte,
+    lt: request.lt,
+    reverse: request.reverse,
+    limit: Math.max(request.limit, 1),
+    maxBytes: request.maxBytes,
+    partitions: request.partitions,
+    whole: request.whole,
+    placementVersion,
+  };
+}
+
+export function encodeNodePage(page: NodePage): Uint8Array {
+  return v1.RangePage.encode({ ...columns(page.entries), token: page.token }).finish();
+}
+
+/** Throws INVALID_ARGUMENT for a page that no node writes. The bytes are views of `body`. */
+export function decodeNodePage(body: Uint8Array): NodePage {
+  const page = decodeBody(() => v1.RangePage.decode(body), 'RangePage');
+  return { kind: 'page', entries: rows(page), token: page.token };
+}
+
+export function encodeReplicaPage(page: ReplicaPage): Uint8Array {
+  return v1.RangePage.encode({
+    ...columns(page.entries),
+    ...(page.scannedTo === undefined ? {} : { scannedTo: page.scannedTo }),
+    corrupt: [...page.corrupt],
+  }).finish();
+}
+
+/** Throws INVALID_ARGUMENT for a page that no node writes. The bytes are views of `body`. */
+export function decodeReplicaPage(body: Uint8Array): ReplicaPage {
+  const page = decodeBody(() => v1.RangePage.decode(body), 'RangePage');
+  return {
+    kind: 'page',
+    entries: rows(page),
+    corrupt: page.corrupt,
+    ...(page.scannedTo.length === 0 ? {} : { scannedTo: page.scannedTo }),
+  };
+}
+
+/** Runs a generated decoder; what it throws becomes INVALID_ARGUMENT naming the message. */
+export function decodeBody<T>(decode: () => T, message: string): T {
+  try {
+    return decode();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw invalidArgument('request', `not a valid quorate.v1.${message} message (${reason})`);
+  }
+}
+
+interface Entry {
+  readonly key: Uint8Array;
+  readonly record: Uint8Array;
+}
+
+function columns(entries: readonly Entry[]): { keys: Uint8Array[]; records: Uint8Array[] } {
+  return { keys: entries.map((entry) => entry.key), records: entries.map((entry) => entry.record) };
+}
+
+function rows(page: v1.RangePage): readonly Entry[] {
+  const { keys, records } = page;
+  if (keys.length !== records.length) {
+    throw invalidArgument('page', `${keys.length} keys and ${records.length} records`);
+  }
+  return keys.map((key, index) => {
+    const record = records[index] as Uint8Array;
+    if (record.length < HEADER_BYTES) {
+      throw invalidArgument(`page.records[${index}]`, `${record.length} bytes are no record`);
+    }
+    return { key, record };
+  });
+}
+
+function requireLimit(limit: number): number {
+  if (limit >= 1 && limit <= MAX_SCAN_LIMIT) return limit;
+  throw invalidArgument('limit', `${limit}, it must be 1 to ${MAX_SCAN_LIMIT}`);
+}
+
+function requireBitmap(bytes: Uint8Array, field: string): void {
+  if (bytes.length === BITMAP_BYTES) return;
+  throw invalidArgument(
+    field,
+    `${bytes.length} bytes, the bitmap of partitions has ${BITMAP_BYTES}`,
+  );
+}

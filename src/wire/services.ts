@@ -1,0 +1,65 @@
+import type { MethodDefinition } from '@grpc/grpc-js';
+
+/**
+ * The services of `proto/quorate.proto` as grpc-js wants them, written by hand. Messages pass through gRPC as bytes: our own
+ * code decodes them, so that what is malformed gets an INVALID_ARGUMENT that names it instead of a bare INTERNAL.
+ */
+export type RawMethod = MethodDefinition<Buffer, Buffer>;
+
+function method(path: string, stream = false): RawMethod {
+  return {
+    path,
+    requestStream: stream,
+    responseStream: stream,
+    requestSerialize: asIs,
+    requestDeserialize: asIs,
+    responseSerialize: asIs,
+    responseDeserialize: asIs,
+  };
+}
+
+/** The serializer of bytes that are a message already. */
+export function asIs(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+export const KV_SERVICE = {
+  get: method('/quorate.v1.Kv/Get'),
+  put: method('/quorate.v1.Kv/Put'),
+  delete: method('/quorate.v1.Kv/Delete'),
+  batch: method('/quorate.v1.Kv/Batch'),
+  scan: method('/quorate.v1.Kv/Scan'),
+  channel: method('/quorate.v1.Kv/Channel', true),
+};
+
+export const PEER_SERVICE = {
+  channel: method('/quorate.v1.Peer/Channel', true),
+};
+
+export const CLUSTER_SERVICE = {
+  describe: method('/quorate.v1.Cluster/Describe'),
+  status: method('/quorate.v1.Cluster/Status'),
+  explain: method('/quorate.v1.Cluster/Explain'),
+};
+
+export const ADMIN_SERVICE = {
+  setFaults: method('/quorate.v1.Admin/SetFaults'),
+  getFaults: method('/quorate.v1.Admin/GetFaults'),
+};
+
+/** The names that health is asked for: the whole node, and each service. */
+export const HEALTH_SERVICES = [
+  '',
+  'quorate.v1.Kv',
+  'quorate.v1.Peer',
+  'quorate.v1.Cluster',
+] as const;
+
+export type HealthService = (typeof HEALTH_SERVICES)[number];
+
+/** protobufjs returns plain Uint8Array only in browsers; here it is a Buffer, and this says so without copying. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

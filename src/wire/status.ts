@@ -1,0 +1,147 @@
+import { Metadata, status as grpc, type ServiceError, type StatusObject } from '@grpc/grpc-js';
+import { KvError, type ErrorCode, type Outcome } from '../core/errors.js';
+import type { Receipt } from '../core/receipt.js';
+import { receiptFromWire, receiptToWire } from './codec.js';
+import { v1 } from './messages.js';
+
+interface WireStatus {
+  /** In `Answer.code` and `BatchResult.code`. Never reused; 0 is success. */
+  readonly number: number;
+  /** What other languages see of it. */
+  readonly grpc: grpc;
+}
+
+/** The one table from error codes to what travels. Numbers are for ever; a new code takes the next one. */
+export const WIRE_STATUS: Readonly<Record<ErrorCode, WireStatus>> = {
+  INVALID_ARGUMENT: { number: 1, grpc: grpc.INVALID_ARGUMENT },
+  NO_QUORUM: { number: 2, grpc: grpc.UNAVAILABLE },
+  UNAVAILABLE: { number: 3, grpc: grpc.UNAVAILABLE },
+  TIMED_OUT: { number: 4, grpc: grpc.DEADLINE_EXCEEDED },
+  CANCELLED: { number: 5, grpc: grpc.CANCELLED },
+  OVERLOADED: { number: 6, grpc: grpc.RESOURCE_EXHAUSTED },
+  CLOCK_DRIFT: { number: 7, grpc: grpc.FAILED_PRECONDITION },
+  QUARANTINED: { number: 8, grpc: grpc.UNAVAILABLE },
+  STALE: { number: 9, grpc: grpc.ABORTED },
+  NOT_SUPPORTED: { number: 10, grpc: grpc.UNIMPLEMENTED },
+  WRONG_CLUSTER: { number: 11, grpc: grpc.FAILED_PRECONDITION },
+  INCOMPATIBLE: { number: 12, grpc: grpc.FAILED_PRECONDITION },
+  PLACEMENT_CHANGED: { number: 13, grpc: grpc.ABORTED },
+  STORE_FAILED: { number: 14, grpc: grpc.UNAVAILABLE },
+  RECORD_CORRUPT: { number: 15, grpc: grpc.DATA_LOSS },
+  LOCKED: { number: 16, grpc: grpc.FAILED_PRECONDITION },
+  REFUSED: { number: 17, grpc: grpc.PERMISSION_DENIED },
+  INTERNAL: { number: 18, grpc: grpc.INTERNAL },
+};
+
+const CODE_OF_NUMBER: readonly (ErrorCode | undefined)[] = Object.entries(WIRE_STATUS).reduce<
+  (ErrorCode | undefined)[]
+>((codes, [code, status]) => {
+  codes[status.number] = code as ErrorCode;
+  return codes;
+}, []);
+
+/** What a gRPC status means where the other side did not name a code of ours: gRPC itself said it, or a proxy. */
+const CODE_OF_GRPC: Readonly<Partial<Record<grpc, ErrorCode>>> = {
+  [grpc.CANCELLED]: 'CANCELLED',
+  [grpc.INVALID_ARGUMENT]: 'INVALID_ARGUMENT',
+  [grpc.DEADLINE_EXCEEDED]: 'TIMED_OUT',
+  [grpc.RESOURCE_EXHAUSTED]: 'OVERLOADED',
+  [grpc.UNIMPLEMENTED]: 'INCOMPATIBLE',
+  [grpc.UNAVAILABLE]: 'UNAVAILABLE',
+};
+
+export const TRAILER_CODE = 'quorate-code';
+export const TRAILER_OUTCOME = 'quorate-outcome';
+export const TRAILER_NODE = 'quorate-node';
+export const TRAILER_RECEIPT = 'quorate-receipt-bin';
+
+/** gRPC carries a status message in a header, and peers bound the size of those. */
+const MAX_MESSAGE_CHARACTERS = 2_048;
+
+export function codeToNumber(code: ErrorCode): number {
+  return WIRE_STATUS[code].number;
+}
+
+/** A number of a newer release is INTERNAL here. Not for 0, which is success. */
+export function codeFromNumber(number: number): ErrorCode {
+  return CODE_OF_NUMBER[number] ?? 'INTERNAL';
+}
+
+export function outcomeToWire(outcome: Outcome): v1.Outcome {
+  return outcome === 'unknown' ? v1.Outcome.UNKNOWN : v1.Outcome.NONE;
+}
+
+/** An outcome that this release does not know is not `none`. */
+export function outcomeFromWire(outcome: v1.Outcome): Outcome {
+  return outcome === v1.Outcome.NONE ? 'none' : 'unknown';
+}
+
+/** Anything thrown, as the error that callers see: what is not a KvError is a defect of ours. */
+export function toKvError(thrown: unknown, outcome: Outcome = 'none'): KvError {
+  if (thrown instanceof KvError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new KvError('INTERNAL', message, { outcome, cause: thrown });
+}
+
+/** A KvError as the status and trailers of a gRPC call. `node` names this node where the error names none. */
+export function toGrpcStatus(error: KvError, node: string): StatusObject {
+  const metadata = new Metadata();
+  metadata.set(TRAILER_CODE, error.code);
+  metadata.set(TRAILER_OUTCOME, error.outcome);
+  metadata.set(TRAILER_NODE, error.node ?? node);
+  if (error.receipt !== undefined) {
+    const bytes = v1.Receipt.encode(receiptToWire(error.receipt)).finish();
+    metadata.set(TRAILER_RECEIPT, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+  }
+  return {
+    code: WIRE_STATUS[error.code].grpc,
+    details: error.message.slice(0, MAX_MESSAGE_CHARACTERS),
+    metadata,
+  };
+}
+
+/**
+ * The inverse of {@link toGrpcStatus}. `outcome` stands in where the other side did not tell: `unknown` for what may change
+ * something, because a broken connection says nothing about the request.
+ */
+export function fromGrpcStatus(
+  failure: Pick<ServiceError, 'code' | 'details' | 'metadata'>,
+  endpoint: string,
+  outcome: Outcome,
+): KvError {
+  const { metadata } = failure;
+  const code = textTrailer(metadata, TRAILER_CODE);
+  if (code === undefined || !Object.hasOwn(WIRE_STATUS, code)) {
+    return new KvError(
+      CODE_OF_GRPC[failure.code] ?? 'INTERNAL',
+      `${endpoint}: ${failure.details}`,
+      {
+        outcome,
+        node: endpoint,
+      },
+    );
+  }
+  const told = textTrailer(metadata, TRAILER_OUTCOME);
+  const receipt = receiptTrailer(metadata);
+  return new KvError(code as ErrorCode, failure.details, {
+    outcome: told === 'none' || told === 'unknown' ? told : outcome,
+    node: textTrailer(metadata, TRAILER_NODE) ?? endpoint,
+    ...(receipt === undefined ? {} : { receipt }),
+  });
+}
+
+function textTrailer(metadata: Metadata, name: string): string | undefined {
+  const value = metadata.get(name)[0];
+  return typeof value === 'string' ? value : undefined;
+}
+
+function receiptTrailer(metadata: Metadata): Receipt | undefined {
+  const value = metadata.get(TRAILER_RECEIPT)[0];
+  if (!Buffer.isBuffer(value)) return undefined;
+  try {
+    return receiptFromWire(v1.Receipt.decode(value));
+  } catch {
+    // A receipt is an explanation; one that cannot be read must not hide the error that it explains.
+    return undefined;
+  }
+}

@@ -1,0 +1,355 @@
+import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
+import type { Consistency } from '../core/consistency.js';
+import { KvError, type ErrorCode, type Outcome } from '../core/errors.js';
+import { DEFAULT_LIMITS } from '../core/limits.js';
+import type { Receipt } from '../core/receipt.js';
+import type { Version } from '../core/version.js';
+import { systemClock, type Clock } from '../io/clock.js';
+import type { Welcome } from '../io/link.js';
+import {
+  consistencyToWire,
+  receiptFromWire,
+  versionFromWire,
+  versionToWire,
+  welcomeFromWire,
+} from './codec.js';
+import { clientOptions } from './grpc-options.js';
+import { EMPTY_BYTES, v1 } from './messages.js';
+import protobuf from './protobuf.js';
+import {
+  explainFromWire,
+  faultsFromWire,
+  faultsToWire,
+  statusFromWire,
+  type ExplainReport,
+  type FaultSettings,
+  type NodeStatusReport,
+} from './reports.js';
+import {
+  ADMIN_SERVICE,
+  asBuffer,
+  asIs,
+  CLUSTER_SERVICE,
+  KV_SERVICE,
+  type HealthService,
+  type RawMethod,
+} from './services.js';
+import { codeFromNumber, fromGrpcStatus, outcomeFromWire } from './status.js';
+
+/** One node's plain gRPC services, for operators' tools and tests. Every method throws KvError. */
+export interface UnaryClient {
+  /** `host:port`. */
+  readonly endpoint: string;
+  describe(): Promise<Welcome>;
+  status(): Promise<NodeStatusReport>;
+  explain(key: Uint8Array): Promise<ExplainReport>;
+  getFaults(): Promise<FaultSettings>;
+  /** Replaces all faults, and answers what is now in force. REFUSED unless the node allows it. */
+  setFaults(faults: FaultSettings): Promise<FaultSettings>;
+  get(key: Uint8Array, options?: UnaryReadOptions): Promise<UnaryEntry>;
+  put(key: Uint8Array, value: Uint8Array, options?: UnaryWriteOptions): Promise<UnaryWritten>;
+  delete(key: Uint8Array, options?: UnaryWriteOptions): Promise<UnaryWritten>;
+  batch(items: readonly UnaryBatchItem[], options?: UnaryLevel): Promise<UnaryBatchResult[]>;
+  scan(options?: UnaryScanOptions): Promise<UnaryPage>;
+  /** The standard gRPC health check. */
+  health(service: HealthService): Promise<HealthAnswer>;
+  close(): void;
+}
+
+export type HealthAnswer = 'SERVING' | 'NOT_SERVING' | 'UNKNOWN';
+
+export interface UnaryLevel {
+  readonly consistency?: Consistency;
+  /** For the local levels. */
+  readonly zone?: string;
+}
+
+export interface UnaryReadOptions extends UnaryLevel {
+  readonly minVersion?: Version;
+  readonly receipt?: boolean;
+}
+
+export interface UnaryWriteOptions extends UnaryLevel {
+  /** The caller's own stamp: makes a retry apply once. */
+  readonly version?: Version;
+  readonly receipt?: boolean;
+}
+
+export interface UnaryEntry {
+  readonly found: boolean;
+  readonly value: Uint8Array;
+  /** Also of a tombstone; absent when nothing was ever written. */
+  readonly version?: Version;
+  /** Wall ms; absent: never. */
+  readonly expiresAtMs?: number;
+  readonly receipt?: Receipt;
+}
+
+export interface UnaryWritten {
+  readonly version: Version;
+  /** A newer version that hides this write. */
+  readonly shadowedBy?: Version;
+  readonly receipt?: Receipt;
+}
+
+export interface UnaryBatchItem {
+  readonly kind: 'get' | 'put' | 'delete';
+  readonly key: Uint8Array;
+  readonly value?: Uint8Array;
+  readonly version?: Version;
+}
+
+export interface UnaryBatchResult {
+  /** Undefined: it succeeded. */
+  readonly code: ErrorCode | undefined;
+  readonly outcome: Outcome;
+  readonly message: string;
+  readonly found: boolean;
+  readonly value: Uint8Array;
+  readonly version?: Version;
+  readonly shadowedBy?: Version;
+}
+
+export interface UnaryScanOptions extends UnaryLevel {
+  readonly gte?: Uint8Array;
+  readonly lt?: Uint8Array;
+  readonly prefix?: Uint8Array;
+  readonly reverse?: boolean;
+  readonly limit?: number;
+  readonly keysOnly?: boolean;
+  readonly token?: Uint8Array;
+}
+
+export interface UnaryPage {
+  readonly entries: readonly UnaryPageEntry[];
+  /** Empty: the end. */
+  readonly token: Uint8Array;
+}
+
+export interface UnaryPageEntry {
+  readonly key: Uint8Array;
+  /** Empty with `keysOnly`. */
+  readonly value: Uint8Array;
+  readonly version: Version;
+  readonly expiresAtMs?: number;
+}
+
+export interface UnaryClientOptions {
+  /** Every call waits at most this long. */
+  readonly timeoutMs: number;
+  readonly clock?: Clock;
+}
+
+/** Connects with the first call. */
+export function openUnaryClient(endpoint: string, options: UnaryClientOptions): UnaryClient {
+  const client = new Client(endpoint, credentials.createInsecure(), clientOptions(DEFAULT_LIMITS));
+  const { timeoutMs, clock = systemClock } = options;
+  const caller: Caller = { client, endpoint, timeoutMs, clock };
+  return {
+    endpoint,
+    async describe() {
+      return welcomeFromWire(
+        await call(caller, CLUSTER_SERVICE.describe, v1.DescribeRequest.encode({}), v1.Welcome),
+      );
+    },
+    async status() {
+      return statusFromWire(
+        await call(caller, CLUSTER_SERVICE.status, v1.StatusRequest.encode({}), v1.NodeStatus),
+      );
+    },
+    async explain(key) {
+      const request = v1.ExplainRequest.encode({ key });
+      return explainFromWire(
+        await call(caller, CLUSTER_SERVICE.explain, request, v1.ExplainResponse),
+      );
+    },
+    async getFaults() {
+      const request = v1.GetFaultsRequest.encode({});
+      return faultsFromWire(await call(caller, ADMIN_SERVICE.getFaults, request, v1.Faults));
+    },
+    async setFaults(faults) {
+      const request = v1.Faults.encode(faultsToWire(faults));
+      return faultsFromWire(
+        await call(caller, ADMIN_SERVICE.setFaults, request, v1.Faults, 'unknown'),
+      );
+    },
+    async get(key, read = {}) {
+      const request = v1.GetRequest.encode({
+        key,
+        ...level(read),
+        receipt: read.receipt ?? false,
+        ...(read.minVersion === undefined ? {} : { minVersion: versionToWire(read.minVersion) }),
+      });
+      return entryOf(await call(caller, KV_SERVICE.get, request, v1.GetResponse));
+    },
+    async put(key, value, write = {}) {
+      const request = v1.PutRequest.encode({ key, value, ...writeFields(write) });
+      return writtenOf(await call(caller, KV_SERVICE.put, request, v1.PutResponse, 'unknown'));
+    },
+    async delete(key, write = {}) {
+      const request = v1.DeleteRequest.encode({ key, ...writeFields(write) });
+      return writtenOf(await call(caller, KV_SERVICE.delete, request, v1.PutResponse, 'unknown'));
+    },
+    async batch(items, at = {}) {
+      const request = v1.BatchRequest.encode({ items: items.map(batchItem), ...level(at) });
+      const response = await call(caller, KV_SERVICE.batch, request, v1.BatchResponse, 'unknown');
+      return response.results.map(batchResult);
+    },
+    async scan(range = {}) {
+      const request = v1.ScanRequest.encode({
+        gte: range.gte ?? null,
+        lt: range.lt ?? null,
+        prefix: range.prefix ?? null,
+        reverse: range.reverse ?? false,
+        limit: range.limit ?? 0,
+        keysOnly: range.keysOnly ?? false,
+        token: range.token ?? null,
+        ...level(range),
+      });
+      return pageOf(await call(caller, KV_SERVICE.scan, request, v1.ScanResponse));
+    },
+    health: (service) => health(caller, service),
+    close: () => client.close(),
+  };
+}
+
+interface Caller {
+  readonly client: Client;
+  readonly endpoint: string;
+  readonly timeoutMs: number;
+  readonly clock: Clock;
+}
+
+interface Encoded {
+  finish(): Uint8Array;
+}
+
+interface Decoder<T> {
+  decode(bytes: Uint8Array): T;
+}
+
+/** `outcome` is what a failure leaves open where the node did not tell. */
+async function call<T>(
+  caller: Caller,
+  method: RawMethod,
+  request: Encoded,
+  response: Decoder<T>,
+  outcome: Outcome = 'none',
+): Promise<T> {
+  const bytes = await unary(caller, method.path, asBuffer(request.finish()), outcome);
+  try {
+    return response.decode(bytes);
+  } catch (cause) {
+    throw new KvError('INCOMPATIBLE', `${caller.endpoint} answered what is not a message of ours`, {
+      outcome,
+      node: caller.endpoint,
+      cause,
+    });
+  }
+}
+
+function unary(caller: Caller, path: string, bytes: Buffer, outcome: Outcome): Promise<Buffer> {
+  const { client, endpoint, clock, timeoutMs } = caller;
+  // gRPC takes its deadline as a moment of the wall clock.
+  const deadline = clock.wallMs() + timeoutMs;
+  return new Promise((resolve, reject) => {
+    const settle = (error: ServiceError | null, answer?: Buffer): void => {
+      if (error !== null) reject(fromGrpcStatus(error, endpoint, outcome));
+      else resolve(answer ?? Buffer.alloc(0));
+    };
+    client.makeUnaryRequest(path, asIs, asIs, bytes, { deadline }, settle);
+  });
+}
+
+const HEALTH_ANSWERS: readonly HealthAnswer[] = ['UNKNOWN', 'SERVING', 'NOT_SERVING'];
+
+/** `grpc.health.v1.Health/Check`: two messages of one field each, too small for generated code. */
+async function health(caller: Caller, service: HealthService): Promise<HealthAnswer> {
+  const request = protobuf.Writer.create().uint32(10).string(service).finish();
+  const path = '/grpc.health.v1.Health/Check';
+  const reader = protobuf.Reader.create(await unary(caller, path, asBuffer(request), 'none'));
+  let status = 0;
+  while (reader.pos < reader.len) {
+    const tag = reader.uint32();
+    if (tag === 8) status = reader.int32();
+    else reader.skipType(tag & 7);
+  }
+  return HEALTH_ANSWERS[status] ?? 'UNKNOWN';
+}
+
+function level(options: UnaryLevel): { consistency: v1.Consistency; zone: string } {
+  return {
+    consistency:
+      options.consistency === undefined
+        ? v1.Consistency.CONSISTENCY_UNSPECIFIED
+        : consistencyToWire(options.consistency),
+    zone: options.zone ?? '',
+  };
+}
+
+function writeFields(write: UnaryWriteOptions): v1.DeleteRequest.$Properties {
+  return {
+    ...level(write),
+    receipt: write.receipt ?? false,
+    ...(write.version === undefined ? {} : { version: versionToWire(write.version) }),
+  };
+}
+
+function entryOf(response: v1.GetResponse): UnaryEntry {
+  return {
+    found: response.found,
+    value: response.value,
+    ...(response.version ? { version: versionFromWire(response.version, 'version') } : {}),
+    ...(response.expiresAtMs === 0 ? {} : { expiresAtMs: response.expiresAtMs }),
+    ...(response.receipt ? { receipt: receiptFromWire(response.receipt) } : {}),
+  };
+}
+
+function writtenOf(response: v1.PutResponse): UnaryWritten {
+  return {
+    version: versionFromWire(response.version ?? {}, 'version'),
+    ...(response.shadowedBy
+      ? { shadowedBy: versionFromWire(response.shadowedBy, 'shadowed_by') }
+      : {}),
+    ...(response.receipt ? { receipt: receiptFromWire(response.receipt) } : {}),
+  };
+}
+
+const BATCH_KINDS = {
+  get: v1.BatchItem.Kind.GET,
+  put: v1.BatchItem.Kind.PUT,
+  delete: v1.BatchItem.Kind.DELETE,
+} as const;
+
+function batchItem(item: UnaryBatchItem): v1.BatchItem.$Properties {
+  return {
+    kind: BATCH_KINDS[item.kind],
+    key: item.key,
+    value: item.value ?? EMPTY_BYTES,
+    ...(item.version === undefined ? {} : { version: versionToWire(item.version) }),
+  };
+}
+
+function batchResult(result: v1.BatchResult.$Properties): UnaryBatchResult {
+  return {
+    code: result.code ? codeFromNumber(result.code) : undefined,
+    outcome: outcomeFromWire(result.outcome ?? v1.Outcome.NONE),
+    message: result.message ?? '',
+    found: result.found ?? false,
+    value: result.value ?? EMPTY_BYTES,
+    ...(result.version ? { version: versionFromWire(result.version, 'version') } : {}),
+    ...(result.shadowedBy ? { shadowedBy: versionFromWire(result.shadowedBy, 'shadowed_by') } : {}),
+  };
+}
+
+function pageOf(response: v1.ScanResponse): UnaryPage {
+  return {
+    entries: response.entries.map((entry) => ({
+      key: entry.key ?? EMPTY_BYTES,
+      value: entry.value ?? EMPTY_BYTES,
+      version: versionFromWire(entry.version ?? {}, 'entries.version'),
+      ...(entry.expiresAtMs ? { expiresAtMs: entry.expiresAtMs } : {}),
+    })),
+    token: response.token,
+  };
+}
