@@ -1,11 +1,12 @@
 import { defineConfig } from 'vitest/config';
+import { CountReporter } from './count-reporter.js';
 
 // Tests run compiled, and dist/src and dist/cli are external to vitest: its own transform makes hot code ten times slower.
 const external = [/\/dist\/(src|cli|cluster)\//];
 
 export default defineConfig({
   test: {
-    reporters: ['default'],
+    reporters: ['default', new CountReporter()],
     projects: [
       {
         test: {
