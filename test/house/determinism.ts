@@ -30,7 +30,7 @@ const ALLOWED_MEMBERS: Readonly<Record<string, (member: string) => boolean>> = {
   AbortSignal: (member) => member === 'any' || member === 'abort',
 };
 
-/** Where a file reaches for real time or chance (DESIGN section 9) instead of taking Clock, Timers and Random. */
+/** Where a file reaches for real time or chance instead of taking Clock, Timers and Random. */
 export function determinismViolations(file: SourceFile): string[] {
   if (file.path.startsWith(ALLOWED_FOLDER)) return [];
   const complaints = [...file.unreadable];

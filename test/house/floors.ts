@@ -16,7 +16,7 @@ const GRPC = /^(@grpc\/|protobufjs(\/|$)|grpc-health-check(\/|$)|@protobufjs\/)/
 const NO_GRPC = /^(?!@grpc\/|protobufjs|grpc-health-check|@protobufjs\/)/;
 const ANY = /^/;
 
-/** DESIGN section 9. A file belongs to the first entry that its path starts with. */
+/** The table of `src/README.md`. A file belongs to the first entry that its path starts with. */
 const FLOORS: readonly (readonly [prefix: string, floor: Floor])[] = [
   ['src/core/', { floors: ['src/core/'], packages: /^(node:buffer|node:crypto|xxhash-wasm)$/ }],
   ['src/io/', { floors: ['src/core/', 'src/io/'], packages: NO_GRPC }],
