@@ -31,8 +31,8 @@ export const DEFAULT_TIMEOUT_MS = 5_000;
  */
 export const MAX_RETRY_AGE_MS = 60_000;
 
-/** No request lives longer than its stamp may be retried. */
-export const MAX_TIMEOUT_MS = MAX_RETRY_AGE_MS;
+/** Never above {@link MAX_RETRY_AGE_MS}: no request outlives the time in which its stamp is admitted. */
+export const MAX_TIMEOUT_MS = 60_000;
 export const MAX_SCAN_LIMIT = 10_000;
 
 /** Undefined when the key is within bounds. */

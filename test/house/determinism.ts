@@ -2,7 +2,7 @@ import type { Node } from 'oxc-parser';
 import { place, walk, type SourceFile } from './source-tree.js';
 
 /** Real time and chance live here, behind ports. */
-export const ALLOWED_FOLDER = 'src/io/';
+const ALLOWED_FOLDER = 'src/io/';
 
 /** Names that mean real time or chance wherever they stand. */
 const BANNED_NAMES = new Set([

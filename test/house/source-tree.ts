@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { parseSync, visitorKeys, type Node, type ParseResult } from 'oxc-parser';
 
 /** The top of the repository, from dist/test/house, where this runs. */
-export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 /** One source file, read as a program. Rules are functions of these, so that each can be given a bad one. */
 export interface SourceFile {
