@@ -1,0 +1,67 @@
+import type { ApplyCall, ReplicaFailure } from '../io/peer.js';
+import { answerTo, applyRecord, type HeldKey } from './apply.js';
+import { recordKey } from './layout.js';
+
+/** The calls of one group commit, and the keys that they are about. */
+export class CommitRound {
+  readonly #calls: ApplyCall[] = [];
+  readonly #slots: number[] = [];
+  /** For each call its key; calls on one key share it. */
+  readonly #held: HeldKey[] = [];
+  readonly #keys = new Map<string, HeldKey>();
+
+  /** The key of the call where this is the first call on it: what is on disk of it is for the caller to say. */
+  add(call: ApplyCall, slot: number): HeldKey | undefined {
+    const storeKey = recordKey(call.key);
+    const name = storeKey.toString('latin1');
+    const known = this.#keys.get(name);
+    const held = known ?? {
+      storeKey,
+      keyHash: call.keyHash,
+      name,
+      stored: undefined,
+      failure: undefined,
+      winner: undefined,
+    };
+    if (known === undefined) this.#keys.set(name, held);
+    this.#calls.push(call);
+    this.#slots.push(slot);
+    this.#held.push(held);
+    return known === undefined ? held : undefined;
+  }
+
+  /** Applies the calls in the order in which they came. The keys that have a winner now are to be written. */
+  decide(): HeldKey[] {
+    const winners: HeldKey[] = [];
+    for (let i = 0; i < this.#calls.length; i++) {
+      const held = this.#held[i] as HeldKey;
+      if (held.failure !== undefined) continue;
+      const first = held.winner === undefined;
+      if (applyRecord(held, (this.#calls[i] as ApplyCall).record) && first) winners.push(held);
+    }
+    return winners;
+  }
+
+  /** What was decided is on disk. */
+  answer(): { readonly applied: number; readonly kept: number } {
+    let applied = 0;
+    let kept = 0;
+    for (let i = 0; i < this.#calls.length; i++) {
+      const call = this.#calls[i] as ApplyCall;
+      const held = this.#held[i] as HeldKey;
+      const answer = held.failure ?? answerTo(held, call.record);
+      if (answer.kind === 'applied') applied += 1;
+      else if (answer.kind === 'kept') kept += 1;
+      call.onApplied(this.#slots[i] as number, answer);
+    }
+    return { applied, kept };
+  }
+
+  /** What was decided is not on disk, or perhaps. */
+  answerFailure(failure: ReplicaFailure): void {
+    for (let i = 0; i < this.#calls.length; i++) {
+      const answer = (this.#held[i] as HeldKey).failure ?? failure;
+      (this.#calls[i] as ApplyCall).onApplied(this.#slots[i] as number, answer);
+    }
+  }
+}

@@ -1,0 +1,302 @@
+import { KvError } from '../core/errors.js';
+import { isIntact } from '../core/record.js';
+import type { Clock } from '../io/clock.js';
+import type { Log } from '../io/log.js';
+import type { ApplyCall, ReplicaFailure } from '../io/peer.js';
+import { StoreError, type StoreBatch } from '../io/store.js';
+import { sleep, type Timers } from '../io/timers.js';
+import { writeApplied, type HeldKey } from './apply.js';
+import { ApplyQueue, type PendingGroup, type QueueBounds } from './apply-queue.js';
+import { CommitRound } from './commit-round.js';
+import { CORRUPT, describeStoreError, LATE, refused, STOPPING } from './failure.js';
+import { HeaderCache } from './header-cache.js';
+import { lookUp } from './lookup.js';
+import { COMMIT_COUNTER_KEY, readMetaNumber, sealNumber } from './meta.js';
+import type { ReopeningStore } from './reopening-store.js';
+import { StoredKeys } from './stored-keys.js';
+
+const CACHED_HEADERS = 16_384;
+const REOPEN_PAUSE_MS = 1_000;
+
+const OVERLOADED = refused('OVERLOADED', 'too many writes wait for the disk of this replica');
+const REOPENING = refused(
+  'STORE_FAILED',
+  'a write to the disk failed; the replica takes no other before its store has been opened again',
+);
+
+export interface GroupCommitOptions {
+  readonly store: ReopeningStore;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly log: Log;
+  readonly bounds: QueueBounds;
+  /** The commit counter that is on disk. */
+  readonly commitCounter: number;
+}
+
+interface PendingMeta {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  readonly resolve: () => void;
+  readonly reject: (error: KvError) => void;
+}
+
+/**
+ * The only writer of the store. One loop takes what has gathered, looks up together what is on disk, decides in memory,
+ * writes one synced batch, then answers all; what comes meanwhile is the next group. So a write costs its share of a sync,
+ * and nobody is answered before the sync.
+ *
+ * A key is not looked up where its header is known from the group itself or from the cache, or where the filter says that
+ * it is new. These are exact about what is on disk because nothing else writes to it, and one batch is under way at a time.
+ */
+export class GroupCommit {
+  readonly #store: ReopeningStore;
+  readonly #clock: Clock;
+  readonly #timers: Timers;
+  readonly #log: Log;
+  readonly #queue: ApplyQueue;
+  #metas: PendingMeta[] = [];
+  readonly #headers = new HeaderCache(CACHED_HEADERS);
+  readonly #storedKeys: StoredKeys;
+
+  /** Runs while there is work, from the turn after the first of it came. */
+  #loop: Promise<void> | undefined;
+  #stopping = false;
+  /** From a failed commit until the store has been opened again. */
+  #failed = false;
+
+  #commitCounter: number;
+  #applied = 0;
+  #kept = 0;
+  #corrupt = 0;
+
+  constructor(options: GroupCommitOptions) {
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#timers = options.timers;
+    this.#log = options.log;
+    this.#queue = new ApplyQueue(options.bounds);
+    this.#commitCounter = options.commitCounter;
+    this.#storedKeys = new StoredKeys(options.store, options.log);
+    this.#storedKeys.walk();
+  }
+
+  /** How many batches have been committed, by this node and before it, as far as is known. */
+  get commitCounter(): number {
+    return this.#commitCounter;
+  }
+
+  /** How many records have become the newest of their key on disk. */
+  get applied(): number {
+    return this.#applied;
+  }
+
+  /** How many calls found that an equal or a newer record is on disk. */
+  get kept(): number {
+    return this.#kept;
+  }
+
+  /** How many calls wait for their commit. */
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
+  /** How often a stored record failed its checksum when it was looked up. */
+  get corrupt(): number {
+    return this.#corrupt;
+  }
+
+  /** False while every key must be looked up, because the filter does not have all of them yet. */
+  get filterComplete(): boolean {
+    return this.#storedKeys.complete;
+  }
+
+  /**
+   * Takes a call whose record has been checked; its answer follows exactly once, never within this call. A failure that is
+   * returned means that it was not taken, never will be, and is the caller's to answer.
+   */
+  apply(call: ApplyCall, slot: number): ReplicaFailure | undefined {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return refusal;
+    if (!this.#queue.add(call, slot)) return OVERLOADED;
+    this.#wake();
+    return undefined;
+  }
+
+  /** Puts an entry of the meta family into the next batch. Resolves when it is synced; rejects with a KvError. */
+  putMeta(key: Uint8Array, value: Uint8Array): Promise<void> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) {
+      return Promise.reject(new KvError(refusal.code, refusal.message));
+    }
+    return new Promise((resolve, reject) => {
+      this.#metas.push({ key, value, resolve, reject });
+      this.#wake();
+    });
+  }
+
+  /** Takes nothing more. Resolves when all that was taken is answered; false when the store failed and was not reopened. */
+  async stop(): Promise<boolean> {
+    this.#stopping = true;
+    await this.#loop;
+    await this.#storedKeys.stop();
+    return !this.#failed;
+  }
+
+  #refusal(): ReplicaFailure | undefined {
+    if (this.#stopping) return STOPPING;
+    return this.#failed ? REOPENING : undefined;
+  }
+
+  #wake(): void {
+    if (this.#loop !== undefined) return;
+    this.#loop = new Promise((resolve, reject) => {
+      this.#timers.turn(() => {
+        this.#run().then(resolve, reject);
+      });
+    });
+  }
+
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0 || this.#metas.length > 0) {
+      const metas = this.#metas;
+      this.#metas = [];
+      await this.#commit(this.#queue.take(), metas);
+      if (this.#failed) await this.#recover();
+    }
+    this.#loop = undefined;
+  }
+
+  async #commit(group: PendingGroup | undefined, metas: readonly PendingMeta[]): Promise<void> {
+    const round = new CommitRound();
+    const lookedUp = group === undefined ? [] : await this.#gather(round, group);
+    const winners = round.decide();
+    if (winners.length > 0 || metas.length > 0) {
+      const failure = await this.#write(winners, metas);
+      if (failure !== undefined) {
+        round.answerFailure(failure);
+        rejectAll(metas, failure);
+        return;
+      }
+    }
+    // Before the cache changes: answers may be views of it.
+    const { applied, kept } = round.answer();
+    this.#applied += applied;
+    this.#kept += kept;
+    for (const meta of metas) meta.resolve();
+    for (const held of lookedUp) {
+      if (held.stored !== undefined) this.#headers.set(held.name, held.stored);
+    }
+    for (const held of winners) this.#headers.set(held.name, held.winner as Uint8Array);
+  }
+
+  /** Adds the calls that are not late, and finds out what is on disk of their keys. Gives the keys that had to be read. */
+  async #gather(round: CommitRound, group: PendingGroup): Promise<readonly HeldKey[]> {
+    const nowMs = this.#clock.monotonicMs();
+    const unknown: HeldKey[] = [];
+    for (let i = 0; i < group.calls.length; i++) {
+      const call = group.calls[i] as ApplyCall;
+      const slot = group.slots[i] as number;
+      if (call.deadlineMs <= nowMs) {
+        call.onApplied(slot, LATE);
+        continue;
+      }
+      const held = round.add(call, slot);
+      if (held === undefined) continue;
+      held.stored = this.#headers.get(held.name);
+      if (held.stored === undefined && this.#storedKeys.mayHave(held.keyHash)) unknown.push(held);
+    }
+    if (unknown.length > 0) await this.#lookUp(unknown);
+    return unknown;
+  }
+
+  async #lookUp(keys: readonly HeldKey[]): Promise<void> {
+    const found = await lookUp(
+      this.#store,
+      keys.map((held) => held.storeKey),
+    );
+    for (let i = 0; i < keys.length; i++) {
+      const held = keys[i] as HeldKey;
+      const record = found[i];
+      if (record instanceof StoreError) {
+        held.failure = refused('STORE_FAILED', describeStoreError(record));
+      } else if (record !== undefined && !isIntact(held.keyHash, record)) {
+        held.failure = CORRUPT;
+        this.#corrupt += 1;
+      } else {
+        held.stored = record;
+      }
+    }
+  }
+
+  /** One batch, synced. A failure says whether it may be on disk nevertheless. */
+  async #write(
+    winners: readonly HeldKey[],
+    metas: readonly PendingMeta[],
+  ): Promise<ReplicaFailure | undefined> {
+    const commitCounter = this.#commitCounter + 1;
+    let batch: StoreBatch;
+    try {
+      batch = this.#store.batch();
+      for (const held of winners) {
+        this.#storedKeys.add(held.keyHash);
+        writeApplied(batch, held, held.winner as Uint8Array);
+      }
+      for (const meta of metas) batch.put(meta.key, meta.value);
+      batch.put(COMMIT_COUNTER_KEY, sealNumber(COMMIT_COUNTER_KEY, commitCounter));
+    } catch (error) {
+      return refused('STORE_FAILED', describeStoreError(error));
+    }
+    try {
+      await batch.commit({ sync: true });
+    } catch (error) {
+      this.#failed = true;
+      this.#log.error({ err: error }, 'a write to the disk failed; the store will be reopened');
+      const message = `it may or may not be on disk: ${describeStoreError(error)}`;
+      return { kind: 'failed', code: 'STORE_FAILED', message };
+    }
+    this.#commitCounter = commitCounter;
+    return undefined;
+  }
+
+  /**
+   * What a failed commit left on disk is unknown, so everything that claims to know it is dropped, what waits is refused, and
+   * the store is opened again, however often it takes. Until then reads go on where they can.
+   */
+  async #recover(): Promise<void> {
+    this.#headers.clear();
+    this.#storedKeys.clear();
+    this.#refuseWaiting();
+    while (!this.#stopping) {
+      try {
+        if (await this.#store.reopen()) {
+          this.#commitCounter = await readMetaNumber(this.#store, COMMIT_COUNTER_KEY);
+          this.#failed = false;
+          this.#log.info({}, 'the store has been opened again and takes writes');
+          this.#storedKeys.walk();
+          return;
+        }
+        this.#log.warn({}, 'the disk is full: writes are refused until it has room');
+      } catch (error) {
+        this.#log.error({ err: error }, 'the store cannot be opened again yet');
+      }
+      await sleep(this.#timers, REOPEN_PAUSE_MS);
+    }
+  }
+
+  #refuseWaiting(): void {
+    for (let group = this.#queue.take(); group !== undefined; group = this.#queue.take()) {
+      for (let i = 0; i < group.calls.length; i++) {
+        (group.calls[i] as ApplyCall).onApplied(group.slots[i] as number, REOPENING);
+      }
+    }
+    const metas = this.#metas;
+    this.#metas = [];
+    rejectAll(metas, REOPENING);
+  }
+}
+
+function rejectAll(metas: readonly PendingMeta[], failure: ReplicaFailure): void {
+  const outcome = failure.kind === 'failed' ? 'unknown' : 'none';
+  for (const meta of metas) meta.reject(new KvError(failure.code, failure.message, { outcome }));
+}

@@ -1,0 +1,240 @@
+import { admitsCoordinatorStamp, HybridClock, lastVersionOf } from '../core/hlc.js';
+import { REPLICA_DRIFT_FACTOR } from '../core/limits.js';
+import { isIntact, versionOf } from '../core/record.js';
+import { readU32, type Version } from '../core/version.js';
+import type { Clock } from '../io/clock.js';
+import type { Log } from '../io/log.js';
+import type {
+  ApplyCall,
+  Peer,
+  PingAnswer,
+  ReadCall,
+  ReplicaFailure,
+  ReplicaPage,
+  ReplicaScan,
+} from '../io/peer.js';
+import type { Random } from '../io/random.js';
+import type { StoreOpener } from '../io/store.js';
+import type { Timers } from '../io/timers.js';
+import { DEFAULT_QUEUE_BOUNDS, type QueueBounds } from './apply-queue.js';
+import { ClockBound } from './clock-bound.js';
+import {
+  closeDataFolder,
+  openDataFolder,
+  type DataFolder,
+  type FolderIdentity,
+} from './data-folder.js';
+import { refused, STOPPING, storeFailure } from './failure.js';
+import { GroupCommit } from './group-commit.js';
+import { scanPage } from './range-scan.js';
+import { ReadGather } from './read-gather.js';
+
+const MAX_SCANS_AT_ONCE = 32;
+
+const DAMAGED = refused('INVALID_ARGUMENT', 'record: fails its checksum');
+const PLACEMENT_CHANGED = refused(
+  'PLACEMENT_CHANGED',
+  'the request went by an older member list than that of the replica',
+);
+const SCANS_OVERLOADED = refused('OVERLOADED', 'too many scans are under way on this replica');
+
+export interface LocalReplicaOptions {
+  readonly opener: StoreOpener;
+  readonly identity: FolderIdentity;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly log: Log;
+  readonly maxDriftMs: number;
+  /** The placement version that the node goes by now. */
+  readonly placementVersion: () => number;
+  /** Whether the node's clock is found wrong now. */
+  readonly quarantined: () => boolean;
+  readonly queueBounds?: QueueBounds;
+}
+
+/** What `kvctl node status` and metrics show of a replica. */
+export interface ReplicaStatus {
+  readonly commitCounter: number;
+  /** Records that have become the newest of their key on disk. */
+  readonly applied: number;
+  /** Calls that found an equal or a newer record on disk. */
+  readonly kept: number;
+  /** Calls refused because their stamp was too far ahead. */
+  readonly driftRefusals: number;
+  /** Times that a stored record failed its checksum when it was read or looked up. */
+  readonly corrupt: number;
+  /** Calls that wait for a commit. */
+  readonly waiting: number;
+  /** Bytes on disk, roughly; undefined when the disk does not say. */
+  readonly storeBytes: number | undefined;
+  readonly filterComplete: boolean;
+  readonly stoppedCleanly: boolean;
+}
+
+/** Opens the node's data folder and what serves from it. Rejects with a KvError, as {@link openDataFolder} says. */
+export async function openLocalReplica(options: LocalReplicaOptions): Promise<LocalReplica> {
+  const folder = await openDataFolder(options.opener, options.identity, options.random);
+  return new LocalReplica(options, folder);
+}
+
+/** The node's own replica: what its folder holds, and the clock that stamps what it coordinates. */
+export class LocalReplica implements Peer {
+  readonly nodeId: string;
+  readonly connected = true;
+  /** The node's clock. Everything that was written here has been observed by it. */
+  readonly hlc: HybridClock;
+  readonly #options: LocalReplicaOptions;
+  readonly #folder: DataFolder;
+  readonly #commit: GroupCommit;
+  readonly #reads: ReadGather;
+  readonly #bound: ClockBound;
+  #refusals: (() => void)[] = [];
+  #scans = new Set<Promise<unknown>>();
+  #stopping = false;
+  #closing: Promise<void> | undefined;
+  #driftRefusals = 0;
+
+  constructor(options: LocalReplicaOptions, folder: DataFolder) {
+    const { clock, timers, log, maxDriftMs } = options;
+    this.nodeId = options.identity.nodeId;
+    this.#options = options;
+    this.#folder = folder;
+    const writer = options.random.bytes(8);
+    this.hlc = new HybridClock({
+      wallMs: () => clock.wallMs(),
+      writer: { hi: readU32(writer, 0), lo: readU32(writer, 4) },
+      maxDriftMs,
+      after: lastVersionOf(folder.clockBoundMs),
+      limitMs: folder.clockBoundMs,
+    });
+    this.#commit = new GroupCommit({
+      store: folder.store,
+      clock,
+      timers,
+      log,
+      bounds: options.queueBounds ?? DEFAULT_QUEUE_BOUNDS,
+      commitCounter: folder.commitCounter,
+    });
+    this.#reads = new ReadGather(folder.store, clock, timers);
+    this.#bound = new ClockBound({ hlc: this.hlc, clock, commit: this.#commit, maxDriftMs });
+  }
+
+  get incarnation(): Uint8Array {
+    return this.#folder.incarnation;
+  }
+
+  /** A new version for a request that came without one. Rejects with a KvError of outcome none. */
+  stamp(): Promise<Version> {
+    return this.#bound.stamp();
+  }
+
+  apply(call: ApplyCall, slot: number): void {
+    const refusal = this.#judge(call) ?? this.#commit.apply(call, slot);
+    if (refusal !== undefined) this.#inNextTurn(() => call.onApplied(slot, refusal));
+  }
+
+  read(call: ReadCall, slot: number, part: 'record' | 'header'): void {
+    const refusal = this.#judgePlacement(call) ?? this.#reads.read(call, slot, part);
+    if (refusal !== undefined) this.#inNextTurn(() => call.onRead(slot, refusal));
+  }
+
+  async scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
+    if (this.#stopping) return STOPPING;
+    const refusal = this.#judgePlacement(request);
+    if (refusal !== undefined) return refusal;
+    if (this.#scans.size >= MAX_SCANS_AT_ONCE) return SCANS_OVERLOADED;
+    const page = scanPage(this.#folder.store, request, this.#options.clock, deadlineMs);
+    this.#scans.add(page);
+    try {
+      return await page;
+    } finally {
+      this.#scans.delete(page);
+    }
+  }
+
+  async ping(): Promise<PingAnswer | ReplicaFailure> {
+    if (this.#stopping) return STOPPING;
+    return {
+      kind: 'pong',
+      nodeId: this.nodeId,
+      wallMs: this.#options.clock.wallMs(),
+      hlc: this.hlc.latest,
+      quarantined: this.#options.quarantined(),
+      commitCounter: this.#commit.commitCounter,
+      incarnation: this.#folder.incarnation,
+      placementVersion: this.#options.placementVersion(),
+    };
+  }
+
+  async status(): Promise<ReplicaStatus> {
+    return {
+      commitCounter: this.#commit.commitCounter,
+      applied: this.#commit.applied,
+      kept: this.#commit.kept,
+      driftRefusals: this.#driftRefusals,
+      corrupt: this.#commit.corrupt + this.#reads.corrupt,
+      waiting: this.#commit.waiting,
+      storeBytes: await this.#folder.store.sizeBytes().catch(() => undefined),
+      filterComplete: this.#commit.filterComplete,
+      stoppedCleanly: this.#folder.stoppedCleanly,
+    };
+  }
+
+  /** Takes nothing more, answers all that was taken, marks the stop as clean and closes the folder. Twice is harmless. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#stopping = true;
+    const [intact] = await Promise.all([
+      this.#commit.stop(),
+      this.#reads.stop(),
+      Promise.allSettled(this.#scans),
+    ]);
+    try {
+      await closeDataFolder(this.#folder, intact);
+    } catch (error) {
+      throw storeFailure(error, this.nodeId);
+    }
+  }
+
+  /** What a record must be before it may wait for a commit; it is judged while the disk is busy with those before it. */
+  #judge(call: ApplyCall): ReplicaFailure | undefined {
+    const refusal = this.#judgePlacement(call);
+    if (refusal !== undefined) return refusal;
+    if (!isIntact(call.keyHash, call.record)) return DAMAGED;
+    const version = versionOf(call.record);
+    const { clock, maxDriftMs } = this.#options;
+    if (call.source === 'write') {
+      const nowMs = clock.wallMs();
+      if (!admitsCoordinatorStamp(version, nowMs, maxDriftMs)) {
+        this.#driftRefusals += 1;
+        return refused(
+          'CLOCK_DRIFT',
+          `the stamp is ${version.wallMs - nowMs} ms ahead of the clock of ${this.nodeId}, which takes ${REPLICA_DRIFT_FACTOR * maxDriftMs}`,
+        );
+      }
+    }
+    this.hlc.observe(version);
+    return undefined;
+  }
+
+  #judgePlacement(request: { readonly placementVersion: number }): ReplicaFailure | undefined {
+    return request.placementVersion < this.#options.placementVersion()
+      ? PLACEMENT_CHANGED
+      : undefined;
+  }
+
+  #inNextTurn(answer: () => void): void {
+    this.#refusals.push(answer);
+    if (this.#refusals.length > 1) return;
+    this.#options.timers.turn(() => {
+      const answers = this.#refusals;
+      this.#refusals = [];
+      for (const give of answers) give();
+    });
+  }
+}

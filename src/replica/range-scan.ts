@@ -1,0 +1,113 @@
+import { hash32 } from '../core/hash.js';
+import { PARTITIONS, partitionOf } from '../core/placement.js';
+import { headerOf, isIntact } from '../core/record.js';
+import type { Clock } from '../io/clock.js';
+import type { ReplicaFailure, ReplicaPage, ReplicaScan } from '../io/peer.js';
+import { StoreError, type Store, type StoreEntry } from '../io/store.js';
+import { describeStoreError, LATE, refused } from './failure.js';
+import { recordRange, userKeyOf } from './layout.js';
+
+/** A page looks at no more entries than this many for each that it may answer, and the constant. */
+const LOOKS_PER_ENTRY = 4;
+const LOOKS_AT_LEAST = 1_024;
+
+/** Entries taken from the store at once, so that the event loop and the deadline get their turn. */
+const ENTRIES_AT_ONCE = 256;
+
+const BITMAP_BYTES = PARTITIONS / 8;
+
+/**
+ * One page of a range. Bounded by the work done as well as by what is found: a range full of other partitions' keys costs
+ * no more than a page, and the page says how far it has come.
+ */
+export async function scanPage(
+  store: Store,
+  request: ReplicaScan,
+  clock: Clock,
+  deadlineMs: number,
+): Promise<ReplicaPage | ReplicaFailure> {
+  const problem = checkScan(request);
+  if (problem !== undefined) return refused('INVALID_ARGUMENT', problem);
+  try {
+    const cursor = store.cursor({
+      ...recordRange(request.gte, request.lt),
+      reverse: request.reverse,
+    });
+    try {
+      const page = new PageFiller(request);
+      let count = Math.min(request.limit + 1, ENTRIES_AT_ONCE);
+      for (;;) {
+        if (clock.monotonicMs() >= deadlineMs) return LATE;
+        const entries = await cursor.next(Math.min(count, page.looksLeft));
+        count = ENTRIES_AT_ONCE;
+        if (entries.length === 0) return page.end();
+        for (const entry of entries) {
+          if (!page.look(entry)) return page.stop();
+        }
+        if (page.looksLeft === 0) return page.stop();
+      }
+    } finally {
+      await cursor.close();
+    }
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    return refused('STORE_FAILED', describeStoreError(error));
+  }
+}
+
+function checkScan(request: ReplicaScan): string | undefined {
+  if (request.limit < 1) return `limit: ${request.limit}, the least is 1`;
+  if (request.partitions.length !== BITMAP_BYTES) return `partitions: not ${BITMAP_BYTES} bytes`;
+  if (request.whole.length !== BITMAP_BYTES) return `whole: not ${BITMAP_BYTES} bytes`;
+  return undefined;
+}
+
+class PageFiller {
+  readonly #request: ReplicaScan;
+  readonly #entries: { readonly key: Uint8Array; readonly record: Uint8Array }[] = [];
+  readonly #corrupt: Uint8Array[] = [];
+  #bytes = 0;
+  #lastKey: Uint8Array | undefined;
+  looksLeft: number;
+
+  constructor(request: ReplicaScan) {
+    this.#request = request;
+    this.looksLeft = LOOKS_PER_ENTRY * request.limit + LOOKS_AT_LEAST;
+  }
+
+  /** False when the page is full, and the entry was not looked at. */
+  look([storeKey, stored]: StoreEntry): boolean {
+    if (this.#entries.length >= this.#request.limit) return false;
+    const key = userKeyOf(storeKey);
+    const keyHash = hash32(key);
+    const partition = partitionOf(keyHash);
+    if (has(this.#request.partitions, partition)) {
+      if (!isIntact(keyHash, stored)) {
+        this.#corrupt.push(key);
+      } else {
+        const record = has(this.#request.whole, partition) ? stored : headerOf(stored);
+        const bytes = key.length + record.length;
+        if (this.#entries.length > 0 && this.#bytes + bytes > this.#request.maxBytes) return false;
+        this.#entries.push({ key, record });
+        this.#bytes += bytes;
+      }
+    }
+    this.#lastKey = key;
+    this.looksLeft -= 1;
+    return true;
+  }
+
+  /** There is no more of the range. */
+  end(): ReplicaPage {
+    return { kind: 'page', entries: this.#entries, corrupt: this.#corrupt };
+  }
+
+  /** There may be more. */
+  stop(): ReplicaPage {
+    return this.#lastKey === undefined ? this.end() : { ...this.end(), scannedTo: this.#lastKey };
+  }
+}
+
+function has(bitmap: Uint8Array, partition: number): boolean {
+  return ((bitmap[partition >>> 3] as number) & (1 << (partition & 7))) !== 0;
+}
