@@ -1,0 +1,295 @@
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { invalidArgument, type ErrorCode, type KvError } from '../core/errors.js';
+import { FRAME_CUT_BYTES } from '../core/limits.js';
+import type { Timers } from '../io/timers.js';
+import { FrameWriter } from './frame-writer.js';
+import { v1 } from './messages.js';
+import { codeToNumber, toGrpcStatus } from './status.js';
+
+/** Beyond this much unanswered or unwritten the stream is not read further, until half of it is done. */
+const PAUSE_AT_CALLS = 8_192;
+const PAUSE_AT_BYTES = 32 * 1024 * 1024;
+const PAUSE_AT_UNWRITTEN_BYTES = 8 * 1024 * 1024;
+/** Frames may still hold more; beyond this much a call is refused, and a read answered with OVERLOADED. */
+const MAX_CALLS = 4 * PAUSE_AT_CALLS;
+const MAX_UNWRITTEN_BYTES = 8 * PAUSE_AT_UNWRITTEN_BYTES;
+/** What surrounds the bytes of an answer: tags, lengths, numbers. */
+const ANSWER_OVERHEAD_BYTES = 64;
+/** A rough size for what is rare in an answer. */
+const RECEIPT_BYTES = 1_024;
+
+/** What serves the calls of one kind of channel. */
+export interface ChannelHost {
+  /** The id of this node. */
+  readonly nodeId: string;
+  /** Judges a greeting: the welcome it gets, or the refusal that ends the stream. */
+  greet(hello: v1.Hello): v1.Welcome.$Properties | KvError;
+  /**
+   * Starts a call: exactly one `channel.answer` with its id follows, now or later. The bytes of the call are views of the
+   * frame that brought it: whoever keeps some for long copies them. Returns what can be cancelled, if anything.
+   */
+  start(call: v1.Call, channel: ServerChannel): CancellableCall | undefined;
+}
+
+export interface CancellableCall {
+  /** Nobody waits any more. An answer may still follow. */
+  cancel(): void;
+}
+
+interface RunningCall {
+  readonly bytes: number;
+  started: CancellableCall | undefined;
+}
+
+export type ChannelStream = ServerDuplexStream<Buffer, Buffer>;
+
+/** One client's stream, as the server sees it: takes calls, gathers answers. */
+export class ServerChannel {
+  readonly #stream: ChannelStream;
+  readonly #host: ChannelHost;
+  readonly #timers: Timers;
+  readonly #onEnd: (channel: ServerChannel) => void;
+  #peerNodeId = '';
+  #greeted = false;
+  /** No further call is taken; the stream ends when those under way are answered. */
+  #closing = false;
+  #ended = false;
+  readonly #running = new Map<number, RunningCall>();
+  #runningBytes = 0;
+  #answers: v1.Answer.$Properties[] = [];
+  #flushing = false;
+  #unwrittenBytes = 0;
+  #paused = false;
+
+  constructor(
+    stream: ChannelStream,
+    host: ChannelHost,
+    timers: Timers,
+    onEnd: (channel: ServerChannel) => void,
+  ) {
+    this.#stream = stream;
+    this.#host = host;
+    this.#timers = timers;
+    this.#onEnd = onEnd;
+    stream.on('data', (bytes: Buffer) => this.#onFrame(bytes));
+    // The client has no more to ask; what it has asked is still answered.
+    stream.on('end', () => this.#close());
+    stream.on('cancelled', () => this.#abandon());
+    stream.on('error', () => this.#abandon());
+  }
+
+  /** The node at the other end; empty for an SDK. */
+  get peerNodeId(): string {
+    return this.#peerNodeId;
+  }
+
+  get inFlight(): number {
+    return this.#running.size;
+  }
+
+  /** Sends the answer with whatever else is ready in this turn. Harmless when nobody waits for it. */
+  answer(answer: v1.Answer.$Properties): void {
+    const id = answer.id ?? 0;
+    const running = this.#running.get(id);
+    if (running === undefined) return;
+    this.#running.delete(id);
+    this.#runningBytes -= running.bytes;
+    const heavy = answer.record !== undefined || answer.body !== undefined;
+    this.#answers.push(
+      heavy && this.#unwrittenBytes > MAX_UNWRITTEN_BYTES
+        ? this.#refusal(id, 'OVERLOADED', 'answers are read too slowly')
+        : answer,
+    );
+    if (!this.#flushing) {
+      this.#flushing = true;
+      this.#timers.turn(this.#flush);
+    }
+  }
+
+  /** Forgets the call without an answer, as a network does that loses it. */
+  swallow(id: number): void {
+    const running = this.#running.get(id);
+    if (running === undefined) return;
+    this.#running.delete(id);
+    this.#runningBytes -= running.bytes;
+    this.#settleFlow();
+  }
+
+  /** Tells the client that no further call is taken, answers those under way, and ends the stream. */
+  drain(): void {
+    if (this.#closing || this.#ended) return;
+    if (this.#greeted) {
+      const frame = new FrameWriter();
+      frame.closing();
+      this.#write(frame);
+    }
+    this.#close();
+  }
+
+  /** Ends the stream at once. */
+  stop(): void {
+    if (this.#ended) return;
+    this.#stream.end();
+    this.#abandon();
+  }
+
+  #onFrame(bytes: Buffer): void {
+    if (this.#ended) return;
+    let frame: v1.CallFrame;
+    try {
+      frame = v1.CallFrame.decode(bytes);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#refuse(invalidArgument('frame', `not a valid quorate.v1.CallFrame (${reason})`));
+      return;
+    }
+    if (!this.#greeted) {
+      if (!frame.hello) {
+        this.#refuse(invalidArgument('hello', 'the first frame of a channel must carry it'));
+        return;
+      }
+      if (!this.#greet(frame.hello as v1.Hello)) return;
+    } else if (frame.hello) {
+      this.#refuse(invalidArgument('hello', 'only the first frame of a channel may carry it'));
+      return;
+    }
+    const { calls, cancelled } = frame;
+    for (let i = 0; i < calls.length && !this.#ended; i++) this.#start(calls[i] as v1.Call);
+    for (let i = 0; i < cancelled.length; i++) {
+      this.#running.get(cancelled[i] as number)?.started?.cancel();
+    }
+    this.#settleFlow();
+  }
+
+  #greet(hello: v1.Hello): boolean {
+    const welcome = this.#host.greet(hello);
+    if (welcome instanceof Error) {
+      this.#refuse(welcome);
+      return false;
+    }
+    this.#greeted = true;
+    this.#peerNodeId = hello.nodeId;
+    this.#write(new FrameWriter().welcome(welcome));
+    return true;
+  }
+
+  #start(call: v1.Call): void {
+    const { id } = call;
+    if (id === 0 || this.#running.has(id)) {
+      this.#refuse(
+        invalidArgument('calls.id', id === 0 ? 'must not be 0' : `${id} is under way already`),
+      );
+      return;
+    }
+    const bytes = call.key.length + call.record.length + call.body.length;
+    const running: RunningCall = { bytes, started: undefined };
+    this.#running.set(id, running);
+    this.#runningBytes += bytes;
+    if (this.#closing) {
+      this.answer(this.#refusal(id, 'UNAVAILABLE', 'it is stopping'));
+    } else if (this.#running.size > MAX_CALLS) {
+      this.answer(
+        this.#refusal(id, 'OVERLOADED', `${MAX_CALLS} calls of this channel are under way`),
+      );
+    } else {
+      running.started = this.#host.start(call, this);
+    }
+  }
+
+  #refusal(id: number, code: ErrorCode, why: string): v1.Answer.$Properties {
+    return { id, code: codeToNumber(code), message: `node ${this.#host.nodeId}: ${why}` };
+  }
+
+  readonly #flush = (): void => {
+    this.#flushing = false;
+    if (this.#ended) return;
+    const answers = this.#answers;
+    this.#answers = [];
+    let frame = new FrameWriter();
+    let bytes = 0;
+    for (let i = 0; i < answers.length; i++) {
+      const answer = answers[i] as v1.Answer.$Properties;
+      const size = answerBytes(answer);
+      if (bytes > 0 && bytes + size > FRAME_CUT_BYTES) {
+        this.#write(frame);
+        frame = new FrameWriter();
+        bytes = 0;
+      }
+      bytes += size;
+      frame.answer(answer);
+    }
+    if (!frame.empty) this.#write(frame);
+    this.#settleFlow();
+  };
+
+  #write(frame: FrameWriter): void {
+    const bytes = frame.finish();
+    this.#unwrittenBytes += bytes.length;
+    this.#stream.write(bytes, () => {
+      this.#unwrittenBytes -= bytes.length;
+      if (this.#paused) this.#settleFlow();
+    });
+  }
+
+  /** Reads on or not, by what is unanswered and unwritten; ends the stream where that was all. */
+  #settleFlow(): void {
+    if (this.#ended) return;
+    const calls = this.#running.size;
+    if (this.#closing && calls === 0 && this.#answers.length === 0) {
+      this.#finish();
+      this.#stream.end();
+      return;
+    }
+    const share = Math.max(
+      calls / PAUSE_AT_CALLS,
+      this.#runningBytes / PAUSE_AT_BYTES,
+      this.#unwrittenBytes / PAUSE_AT_UNWRITTEN_BYTES,
+    );
+    if (!this.#paused && share >= 1) {
+      this.#paused = true;
+      this.#stream.pause();
+    } else if (this.#paused && share <= 0.5) {
+      this.#paused = false;
+      this.#stream.resume();
+    }
+  }
+
+  #close(): void {
+    this.#closing = true;
+    this.#settleFlow();
+  }
+
+  /** Ends the stream with an error of ours. */
+  #refuse(error: KvError): void {
+    if (this.#ended) return;
+    this.#abandon();
+    this.#stream.emit('error', toGrpcStatus(error, this.#host.nodeId));
+  }
+
+  /** Nobody waits for anything any more. */
+  #abandon(): void {
+    if (this.#ended) return;
+    this.#finish();
+    for (const { started } of this.#running.values()) started?.cancel();
+    this.#running.clear();
+  }
+
+  #finish(): void {
+    this.#ended = true;
+    this.#answers = [];
+    // What still arrives is read and dropped, so that the connection does not stall on it.
+    this.#stream.resume();
+    this.#onEnd(this);
+  }
+}
+
+function answerBytes(answer: v1.Answer.$Properties): number {
+  return (
+    ANSWER_OVERHEAD_BYTES +
+    (answer.record?.length ?? 0) +
+    (answer.header?.length ?? 0) +
+    (answer.body?.length ?? 0) +
+    (answer.message?.length ?? 0) * 3 +
+    (answer.receipt ? RECEIPT_BYTES : 0)
+  );
+}

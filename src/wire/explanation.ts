@@ -1,0 +1,88 @@
+import { compareRecords, decodeRecord, formatDigest, isTombstone } from '../core/record.js';
+import { compareVersions } from '../core/version.js';
+import { partitionOf } from '../core/placement.js';
+import type { ReadAnswer } from '../io/peer.js';
+import type { ExplainedReplica, ExplainReport } from './reports.js';
+
+/** One replica's copy of a key. */
+export interface Copy {
+  readonly node: string;
+  readonly answer: ReadAnswer;
+}
+
+/** Lays open what the replicas of a key hold, and why the winning record wins. */
+export function explain(keyHash: number, copies: readonly Copy[]): ExplainReport {
+  const held = copies.flatMap(({ node, answer }) => {
+    const record = answer.kind === 'found' ? (answer.record ?? answer.header) : undefined;
+    return record === undefined ? [] : [{ node, record }];
+  });
+  const winning = held.reduce<Uint8Array | undefined>(
+    (best, { record }) => (best === undefined || compareRecords(record, best) > 0 ? record : best),
+    undefined,
+  );
+  const winners = held.filter(
+    ({ record }) => winning !== undefined && compareRecords(record, winning) === 0,
+  );
+  return {
+    partition: partitionOf(keyHash),
+    replicas: copies.map(explainCopy),
+    winner: winners.map(({ node }) => node).join(','),
+    why: why(
+      winning,
+      held.map(({ record }) => record),
+      copies.length,
+    ),
+  };
+}
+
+function explainCopy({ node, answer }: Copy): ExplainedReplica {
+  const nothing = { node, digest: '', recordBytes: 0, valueBytes: 0, tombstone: false, reason: '' };
+  if (answer.kind === 'absent') return { ...nothing, result: 'absent' };
+  if (answer.kind !== 'found') {
+    return { ...nothing, result: answer.kind, reason: `${answer.code}: ${answer.message}` };
+  }
+  const record = answer.record ?? answer.header;
+  const fields = decodeRecord(record);
+  if (fields === undefined) {
+    return { ...nothing, result: 'failed', reason: 'RECORD_CORRUPT: the record cannot be decoded' };
+  }
+  return {
+    node,
+    result: 'found',
+    version: fields.version,
+    digest: formatDigest(record),
+    recordBytes: record.length,
+    valueBytes: fields.value.length,
+    tombstone: fields.tombstone,
+    ...(fields.expiresAtMs === undefined ? {} : { expiresAtMs: fields.expiresAtMs }),
+    reason: '',
+  };
+}
+
+function why(
+  winning: Uint8Array | undefined,
+  records: readonly Uint8Array[],
+  replicas: number,
+): string {
+  if (winning === undefined) return 'No replica that answered holds a record of this key.';
+  const what = isTombstone(winning) ? 'a tombstone, so the key is deleted' : 'the value';
+  const losing = records.filter((record) => compareRecords(record, winning) !== 0);
+  if (losing.length === 0) {
+    return records.length === replicas
+      ? `All replicas hold the same record: ${what}.`
+      : `${records.length} of ${replicas} replicas hold it, and no other record was found: ${what}.`;
+  }
+  const winningVersion = decodeRecord(winning)?.version;
+  const tied = losing.some((record) => {
+    const version = decodeRecord(record)?.version;
+    return (
+      version !== undefined &&
+      winningVersion !== undefined &&
+      compareVersions(version, winningVersion) === 0
+    );
+  });
+  if (!tied) return `The highest version wins: ${what}.`;
+  return isTombstone(winning)
+    ? 'Of equal versions with different bytes the tombstone wins, so the key is deleted.'
+    : 'Of equal versions with different bytes the greater digest wins.';
+}

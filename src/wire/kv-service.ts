@@ -1,0 +1,324 @@
+import type { UntypedServiceImplementation } from '@grpc/grpc-js';
+import { invalidArgument, KvError } from '../core/errors.js';
+import { prefixEnd } from '../core/key-range.js';
+import { checkKey, checkValue, MAX_SCAN_LIMIT, type Limits } from '../core/limits.js';
+import { decodeRecord, encodeRecord, versionOf, type RecordFields } from '../core/record.js';
+import { encodeVersion, type Version } from '../core/version.js';
+import type { Clock } from '../io/clock.js';
+import type { NodeAnswer, NodeFailure } from '../io/link.js';
+import { sleep, type Timers } from '../io/timers.js';
+import { receiptToWire, requireConsistency, versionFromWire, versionToWire } from './codec.js';
+import type { KvBackend, KvOperation } from './kv-backend.js';
+import type { LinkFaults } from './link-faults.js';
+import { EMPTY_BYTES, v1 } from './messages.js';
+import { codeToNumber, outcomeToWire, toKvError } from './status.js';
+import { unaryHandler, type UnaryContext } from './unary-handler.js';
+
+const MAX_BATCH_ITEMS = 10_000;
+/** Of one batch, at once. */
+const BATCH_PARALLELISM = 256;
+const DEFAULT_SCAN_LIMIT = 1_000;
+
+export interface KvServiceOptions {
+  readonly nodeId: string;
+  readonly backend: KvBackend;
+  readonly limits: Limits;
+  readonly faults: LinkFaults;
+  readonly clock: Clock;
+  readonly timers: Timers;
+}
+
+/** The unary calls of Kv: one operation each, for clients of every language. */
+export function createKvService(options: KvServiceOptions): UntypedServiceImplementation {
+  const service = new KvService(options);
+  const ports = { nodeId: options.nodeId, clock: options.clock };
+  const { GetRequest, GetResponse, PutRequest, PutResponse, DeleteRequest } = v1;
+  const { BatchRequest, BatchResponse, ScanRequest, ScanResponse } = v1;
+  return {
+    get: unaryHandler(ports, GetRequest, GetResponse, (request, at) => service.get(request, at)),
+    put: unaryHandler(ports, PutRequest, PutResponse, (request, at) => service.put(request, at)),
+    delete: unaryHandler(ports, DeleteRequest, PutResponse, (request, at) =>
+      service.delete(request, at),
+    ),
+    batch: unaryHandler(ports, BatchRequest, BatchResponse, (request, at) =>
+      service.batch(request, at),
+    ),
+    scan: unaryHandler(ports, ScanRequest, ScanResponse, (request, at) =>
+      service.scan(request, at),
+    ),
+  };
+}
+
+/** What a write says besides its value. */
+interface Write {
+  readonly key: Uint8Array;
+  /** Undefined: a delete. */
+  readonly value: Uint8Array | undefined;
+  readonly version: v1.Version.$Properties | null | undefined;
+  readonly consistency: v1.Consistency;
+  readonly zone: string;
+  readonly receipt: boolean;
+}
+
+interface Written {
+  readonly version: Version;
+  readonly answer: NodeAnswer;
+}
+
+type Target = Pick<KvOperation, 'kind' | 'key' | 'level' | 'zone' | 'receipt'> &
+  Partial<Pick<KvOperation, 'record' | 'minVersion'>>;
+
+class KvService {
+  readonly #options: KvServiceOptions;
+
+  constructor(options: KvServiceOptions) {
+    this.#options = options;
+  }
+
+  async get(request: v1.GetRequest, context: UnaryContext): Promise<v1.GetResponse.$Properties> {
+    const answer = await this.#execute(
+      {
+        kind: 'get',
+        key: this.#checkedKey(request.key),
+        minVersion: request.minVersion
+          ? encodeVersion(versionFromWire(request.minVersion, 'min_version'))
+          : EMPTY_BYTES,
+        level: requireConsistency(request.consistency),
+        zone: request.zone,
+        receipt: request.receipt,
+      },
+      context,
+    );
+    return {
+      ...this.#entryOf(answer),
+      ...(answer.receipt === undefined ? {} : { receipt: receiptToWire(answer.receipt) }),
+    };
+  }
+
+  put(request: v1.PutRequest, context: UnaryContext): Promise<v1.PutResponse.$Properties> {
+    return this.#write({ ...writeFields(request), value: request.value }, context);
+  }
+
+  delete(request: v1.DeleteRequest, context: UnaryContext): Promise<v1.PutResponse.$Properties> {
+    return this.#write({ ...writeFields(request), value: undefined }, context);
+  }
+
+  /** Runs a bounded number of items at once; each has its own result, in the order of the items. */
+  async batch(
+    request: v1.BatchRequest,
+    context: UnaryContext,
+  ): Promise<v1.BatchResponse.$Properties> {
+    const { items, zone } = request;
+    if (items.length > MAX_BATCH_ITEMS) {
+      throw invalidArgument('items', `${items.length}, the limit is ${MAX_BATCH_ITEMS}`);
+    }
+    const { consistency } = request;
+    requireConsistency(consistency);
+    const results = Array.from<v1.BatchResult.$Properties>({ length: items.length });
+    let next = 0;
+    let responseBytes = 0;
+    const work = async (): Promise<void> => {
+      while (next < items.length) {
+        const index = next++;
+        const item = items[index] as v1.BatchItem;
+        let result: v1.BatchResult.$Properties;
+        try {
+          result = await this.#item(item, { consistency, zone }, context);
+        } catch (error) {
+          result = failedResult(toKvError(error));
+        }
+        responseBytes += result.value?.length ?? 0;
+        const { maxFrameBytes } = this.#options.limits;
+        if (responseBytes > maxFrameBytes / 2 && result.value !== undefined) {
+          const message = `the values of this batch exceed ${maxFrameBytes / 2} bytes; ask for fewer at once`;
+          result = failedResult(new KvError('INVALID_ARGUMENT', `items: ${message}`));
+        }
+        results[index] = result;
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(BATCH_PARALLELISM, items.length) }, work));
+    return { results };
+  }
+
+  async scan(request: v1.ScanRequest, context: UnaryContext): Promise<v1.ScanResponse.$Properties> {
+    const { limit, keysOnly } = request;
+    if (limit > MAX_SCAN_LIMIT) {
+      throw invalidArgument('limit', `${limit}, the limit is ${MAX_SCAN_LIMIT}`);
+    }
+    const page = await this.#options.backend.scan(
+      {
+        ...rangeOf(request),
+        reverse: request.reverse,
+        limit: limit === 0 ? DEFAULT_SCAN_LIMIT : limit,
+        keysOnly,
+        token: request.token,
+        level: requireConsistency(request.consistency),
+        zone: request.zone,
+        timeoutMs: 0,
+        traceparent: EMPTY_BYTES,
+      },
+      context.deadlineMs,
+      context.signal,
+    );
+    if (page.kind === 'failure') throw failureError(page);
+    await this.#injectedDelay();
+    return {
+      token: page.token,
+      entries: page.entries.map(({ key, record }) =>
+        keysOnly
+          ? { key, version: versionToWire(versionOf(record)) }
+          : { key, ...valueFields(fieldsOf(record)) },
+      ),
+    };
+  }
+
+  async #item(
+    item: v1.BatchItem,
+    level: { readonly consistency: v1.Consistency; readonly zone: string },
+    context: UnaryContext,
+  ): Promise<v1.BatchResult.$Properties> {
+    const { kind, key, version, value } = item;
+    switch (kind) {
+      case v1.BatchItem.Kind.GET: {
+        const answer = await this.#execute(
+          {
+            kind: 'get',
+            key: this.#checkedKey(key),
+            level: requireConsistency(level.consistency),
+            zone: level.zone,
+            receipt: false,
+          },
+          context,
+        );
+        const { expiresAtMs: _, ...entry } = this.#entryOf(answer);
+        return entry;
+      }
+      case v1.BatchItem.Kind.PUT:
+        return this.#write({ key, value, version, ...level, receipt: false }, context);
+      case v1.BatchItem.Kind.DELETE:
+        return this.#write({ key, value: undefined, version, ...level, receipt: false }, context);
+    }
+    throw invalidArgument('kind', `${String(kind)} is none of GET, PUT, DELETE`);
+  }
+
+  async #write(write: Write, context: UnaryContext): Promise<v1.PutResponse.$Properties> {
+    const { version, answer } = await this.#coordinateWrite(write, context);
+    return {
+      version: versionToWire(version),
+      ...(answer.shadow === undefined
+        ? {}
+        : { shadowedBy: versionToWire(versionOf(answer.shadow)) }),
+      ...(answer.receipt === undefined ? {} : { receipt: receiptToWire(answer.receipt) }),
+    };
+  }
+
+  async #coordinateWrite(write: Write, context: UnaryContext): Promise<Written> {
+    const { value, zone, receipt } = write;
+    const key = this.#checkedKey(write.key);
+    const level = requireConsistency(write.consistency);
+    const tooLarge = checkValue(value?.length ?? 0, this.#options.limits);
+    if (tooLarge !== undefined) throw tooLarge;
+    const version = write.version
+      ? versionFromWire(write.version, 'version')
+      : await this.#options.backend.stamp();
+    const tombstone = value === undefined;
+    const record = encodeRecord(key, { version, tombstone, value: value ?? EMPTY_BYTES });
+    const answer = await this.#execute({ kind: 'put', key, record, level, zone, receipt }, context);
+    return { version, answer };
+  }
+
+  /** Resolves with the answer of what succeeded, and throws the error of what did not. */
+  async #execute(target: Target, context: UnaryContext): Promise<NodeAnswer> {
+    const { backend } = this.#options;
+    const { signal, deadlineMs } = context;
+    const answer = await new Promise<NodeAnswer>((resolve) => {
+      const operation: KvOperation = {
+        record: EMPTY_BYTES,
+        minVersion: EMPTY_BYTES,
+        traceparent: EMPTY_BYTES,
+        ...target,
+        deadlineMs,
+        onAnswer(given) {
+          signal.removeEventListener('abort', onAbort);
+          resolve(given);
+        },
+      };
+      const onAbort = (): void => backend.cancel(operation);
+      signal.addEventListener('abort', onAbort);
+      backend.execute(operation);
+    });
+    await this.#injectedDelay();
+    if (answer.code === undefined) return answer;
+    throw new KvError(answer.code, answer.message, {
+      outcome: answer.outcome,
+      node: this.#options.nodeId,
+      ...(answer.receipt === undefined ? {} : { receipt: answer.receipt }),
+    });
+  }
+
+  async #injectedDelay(): Promise<void> {
+    const { faults, timers } = this.#options;
+    if (faults.delayMs > 0) await sleep(timers, faults.delayMs);
+  }
+
+  #checkedKey(key: Uint8Array): Uint8Array {
+    const problem = checkKey(key, this.#options.limits);
+    if (problem !== undefined) throw problem;
+    return key;
+  }
+
+  #entryOf({ record }: NodeAnswer): v1.GetResponse.$Properties & { value?: Uint8Array } {
+    if (record === undefined) return { found: false };
+    const fields = fieldsOf(record);
+    const { expiresAtMs, tombstone } = fields;
+    const expired = expiresAtMs !== undefined && expiresAtMs <= this.#options.clock.wallMs();
+    return tombstone || expired
+      ? { found: false, version: versionToWire(fields.changed ?? fields.version) }
+      : { found: true, ...valueFields(fields) };
+  }
+}
+
+interface ValueFields {
+  value: Uint8Array;
+  version: v1.Version.$Properties;
+  expiresAtMs?: number;
+}
+
+/** Users see the version at which the value last changed. */
+function valueFields(fields: RecordFields): ValueFields {
+  const { value, expiresAtMs } = fields;
+  const version = versionToWire(fields.changed ?? fields.version);
+  return expiresAtMs === undefined ? { value, version } : { value, version, expiresAtMs };
+}
+
+function fieldsOf(record: Uint8Array): RecordFields {
+  const fields = decodeRecord(record);
+  if (fields === undefined) throw new KvError('RECORD_CORRUPT', 'the record cannot be decoded');
+  return fields;
+}
+
+function writeFields(request: v1.PutRequest | v1.DeleteRequest): Omit<Write, 'value'> {
+  const { key, version, consistency, zone, receipt } = request;
+  return { key, version, consistency, zone, receipt };
+}
+
+function rangeOf(request: v1.ScanRequest): { gte: Uint8Array; lt: Uint8Array } {
+  const { gte, lt, prefix } = request;
+  if (prefix.length === 0) return { gte, lt };
+  if (gte.length > 0 || lt.length > 0) {
+    throw invalidArgument('prefix', 'it stands instead of gte and lt, not beside them');
+  }
+  return { gte: prefix, lt: prefixEnd(prefix) ?? EMPTY_BYTES };
+}
+
+function failedResult(error: KvError): v1.BatchResult.$Properties {
+  return {
+    code: codeToNumber(error.code),
+    outcome: outcomeToWire(error.outcome),
+    message: error.message,
+  };
+}
+
+function failureError({ code, outcome, message }: NodeFailure): KvError {
+  return new KvError(code, message, { outcome });
+}

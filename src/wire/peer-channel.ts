@@ -1,0 +1,219 @@
+import { KvError } from '../core/errors.js';
+import { hash32 } from '../core/hash.js';
+import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../core/limits.js';
+import { encodeVersion } from '../core/version.js';
+import type { Clock } from '../io/clock.js';
+import type { Welcome } from '../io/link.js';
+import type {
+  ApplyAnswer,
+  ApplyCall,
+  ApplySource,
+  Peer,
+  PingAnswer,
+  ReadAnswer,
+  ReadCall,
+  ReplicaFailure,
+  ReplicaPage,
+} from '../io/peer.js';
+import type { Timers } from '../io/timers.js';
+import type { CancellableCall, ChannelHost, ServerChannel } from './channel-server.js';
+import { welcomeToWire } from './codec.js';
+import { checkHello } from './greeting.js';
+import { refusal, unknownKind } from './kv-channel.js';
+import type { LinkFaults } from './link-faults.js';
+import { v1 } from './messages.js';
+import { decodeReplicaScan, encodeReplicaPage } from './range-codec.js';
+import { codeToNumber, toKvError } from './status.js';
+
+export interface PeerChannelOptions {
+  /** This node's own replica. */
+  readonly replica: Peer;
+  readonly welcome: () => Welcome;
+  readonly release: string;
+  readonly faults: LinkFaults;
+  readonly clock: Clock;
+  readonly timers: Timers;
+}
+
+/** Serves other nodes' calls to this node's replica. */
+export function createPeerChannelHost(options: PeerChannelOptions): ChannelHost {
+  return new PeerChannelHost(options);
+}
+
+class PeerChannelHost implements ChannelHost {
+  readonly nodeId: string;
+  readonly #replica: Peer;
+
+  constructor(readonly options: PeerChannelOptions) {
+    this.nodeId = options.welcome().nodeId;
+    this.#replica = options.replica;
+  }
+
+  greet(hello: v1.Hello): v1.Welcome.$Properties | KvError {
+    const welcome = this.options.welcome();
+    return (
+      checkHello(hello, this.nodeId, welcome) ??
+      this.#checkNode(hello, welcome) ??
+      welcomeToWire(welcome, this.options.release)
+    );
+  }
+
+  start(call: v1.Call, channel: ServerChannel): CancellableCall | undefined {
+    if (this.options.faults.dropsFrom(channel.peerNodeId)) {
+      channel.swallow(call.id);
+      return undefined;
+    }
+    switch (call.kind) {
+      case v1.CallKind.CALL_APPLY:
+        this.#replica.apply(new IncomingApply(this, call, channel, 'write'), 0);
+        break;
+      case v1.CallKind.CALL_REPAIR:
+        this.#replica.apply(new IncomingApply(this, call, channel, 'repair'), 0);
+        break;
+      case v1.CallKind.CALL_READ:
+        this.#replica.read(new IncomingRead(this, call, channel), 0, 'record');
+        break;
+      case v1.CallKind.CALL_READ_HEADER:
+        this.#replica.read(new IncomingRead(this, call, channel), 0, 'header');
+        break;
+      case v1.CallKind.CALL_REPLICA_SCAN:
+        this.#answerWith(call, channel, this.#scan(call));
+        break;
+      case v1.CallKind.CALL_PING:
+        this.#answerWith(call, channel, this.#ping(call));
+        break;
+      case v1.CallKind.CALL_UNSPECIFIED:
+      case v1.CallKind.CALL_GET:
+      case v1.CallKind.CALL_PUT:
+      case v1.CallKind.CALL_SCAN:
+      default:
+        this.reply(channel, unknownKind(call));
+    }
+    return undefined;
+  }
+
+  /** Answers, unless a fault is injected that loses or delays it. */
+  reply(channel: ServerChannel, answer: v1.Answer.$Properties): void {
+    const { faults, timers } = this.options;
+    if (faults.dropsTo(channel.peerNodeId)) channel.swallow(answer.id ?? 0);
+    else if (faults.delayMs === 0) channel.answer(answer);
+    else timers.after(faults.delayMs, () => channel.answer(answer));
+  }
+
+  deadlineOf(call: v1.Call): number {
+    const timeoutMs = call.timeoutMs === 0 ? DEFAULT_TIMEOUT_MS : call.timeoutMs;
+    return this.options.clock.monotonicMs() + Math.min(timeoutMs, MAX_TIMEOUT_MS);
+  }
+
+  #checkNode(hello: v1.Hello, welcome: Welcome): KvError | undefined {
+    const { nodeId } = hello;
+    if (nodeId === this.nodeId) {
+      return new KvError('WRONG_CLUSTER', `another node calls itself ${nodeId} too`, {
+        node: this.nodeId,
+      });
+    }
+    if (hello.clusterId !== '' && welcome.members.some((member) => member.id === nodeId)) {
+      return undefined;
+    }
+    const who = nodeId === '' ? 'a client' : `node ${nodeId}`;
+    const message = `${who} is no member of cluster "${welcome.clusterName}", and only members use this channel`;
+    return new KvError('WRONG_CLUSTER', message, { node: this.nodeId });
+  }
+
+  #answerWith(call: v1.Call, channel: ServerChannel, answer: Promise<v1.Answer.$Properties>): void {
+    answer
+      .catch((error: unknown) => refusal(call.id, toKvError(error)))
+      .then((settled) => this.reply(channel, settled))
+      // Not reached: an answer is a value. It is here because a promise must not be left.
+      .catch(() => {});
+  }
+
+  async #scan(call: v1.Call): Promise<v1.Answer.$Properties> {
+    const request = decodeReplicaScan(call.body, call.placementVersion);
+    const page: ReplicaPage | ReplicaFailure = await this.#replica.scan(
+      request,
+      this.deadlineOf(call),
+    );
+    return page.kind === 'page'
+      ? { id: call.id, body: encodeReplicaPage(page) }
+      : failedReply(call.id, page);
+  }
+
+  async #ping(call: v1.Call): Promise<v1.Answer.$Properties> {
+    const pong: PingAnswer | ReplicaFailure = await this.#replica.ping(this.deadlineOf(call));
+    if (pong.kind !== 'pong') return failedReply(call.id, pong);
+    const { kind: _, hlc, ...rest } = pong;
+    return { id: call.id, body: v1.Pong.encode({ ...rest, hlc: encodeVersion(hlc) }).finish() };
+  }
+}
+
+/** What an apply and a read have in common: the replica's call is the wire's call. */
+abstract class IncomingCall {
+  readonly key: Uint8Array;
+  readonly keyHash: number;
+  readonly deadlineMs: number;
+  readonly placementVersion: number;
+  readonly traceparent: Uint8Array;
+  protected readonly id: number;
+
+  constructor(
+    protected readonly host: PeerChannelHost,
+    call: v1.Call,
+    protected readonly channel: ServerChannel,
+  ) {
+    this.id = call.id;
+    this.key = call.key;
+    this.keyHash = hash32(call.key);
+    this.deadlineMs = host.deadlineOf(call);
+    this.placementVersion = call.placementVersion;
+    this.traceparent = call.traceparent;
+  }
+}
+
+class IncomingApply extends IncomingCall implements ApplyCall {
+  readonly record: Uint8Array;
+
+  constructor(
+    host: PeerChannelHost,
+    call: v1.Call,
+    channel: ServerChannel,
+    readonly source: ApplySource,
+  ) {
+    super(host, call, channel);
+    this.record = call.record;
+  }
+
+  onApplied(_slot: number, answer: ApplyAnswer): void {
+    const { id } = this;
+    this.host.reply(
+      this.channel,
+      answer.kind === 'applied'
+        ? { id }
+        : answer.kind === 'kept'
+          ? { id, header: answer.header }
+          : failedReply(id, answer),
+    );
+  }
+}
+
+class IncomingRead extends IncomingCall implements ReadCall {
+  onRead(_slot: number, answer: ReadAnswer): void {
+    const { id } = this;
+    this.host.reply(
+      this.channel,
+      answer.kind === 'absent'
+        ? { id }
+        : answer.kind === 'found'
+          ? answer.record === undefined
+            ? { id, header: answer.header }
+            : { id, record: answer.record }
+          : failedReply(id, answer),
+    );
+  }
+}
+
+/** What this node did not send anywhere it has not applied either. */
+function failedReply(id: number, { kind, code, message }: ReplicaFailure): v1.Answer.$Properties {
+  const outcome = kind === 'failed' ? v1.Outcome.UNKNOWN : v1.Outcome.NONE;
+  return { id, code: codeToNumber(code), outcome, message };
+}
