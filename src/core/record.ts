@@ -165,6 +165,11 @@ export function isTombstone(header: Uint8Array): boolean {
   return ((header[FLAGS_AT] as number) & TOMBSTONE) !== 0;
 }
 
+/** True when the record carries an expiry, which the header alone does not tell. */
+export function hasExpiry(header: Uint8Array): boolean {
+  return ((header[FLAGS_AT] as number) & EXPIRY) !== 0;
+}
+
 /** True for a plain write as a client may send it: nothing in it that only a LINEARIZABLE round adds. */
 export function isPlainRecord(header: Uint8Array): boolean {
   return ((header[FLAGS_AT] as number) & (CHANGED | LEDGER)) === 0;

@@ -1,0 +1,259 @@
+import { KvError } from '../core/errors.js';
+import { hash32 } from '../core/hash.js';
+import { HedgeBudget } from '../core/hedge-budget.js';
+import { checkKey, type Limits } from '../core/limits.js';
+import type { Member, Placement } from '../core/placement.js';
+import type { Version } from '../core/version.js';
+import type { Clock } from '../io/clock.js';
+import type { NodeAnswer, NodeScan } from '../io/link.js';
+import { silentLog, type Log } from '../io/log.js';
+import type { Peer } from '../io/peer.js';
+import type { Timers } from '../io/timers.js';
+import { refusal } from './answers.js';
+import type { Context, Counters } from './context.js';
+import { checkGet, checkPut, checkScan, checkStamp, levelOn } from './door.js';
+import { Explanation } from './explain.js';
+import { DEFAULT_IN_FLIGHT, InFlight, type InFlightBounds } from './in-flight.js';
+import type { Coordinator, CoordinatorCounters, Operation } from './operation.js';
+import { PeerState } from './peer-state.js';
+import { ReadOperation } from './read-operation.js';
+import { createRouteTable, routeOf, type RouteTable } from './routes.js';
+import { failureOf, ScanOperation } from './scan-operation.js';
+import { WriteOperation } from './write-operation.js';
+
+export interface CoordinatorOptions {
+  readonly nodeId: string;
+  /** Scan tokens are bound to it. */
+  readonly clusterId: string;
+  /** The placement in force. A new object when the member list changes. */
+  readonly placement: () => Placement;
+  /** The way to a member; for the node itself, its own replica. Asked once for each. */
+  readonly peerOf: (nodeId: string) => Peer;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly limits: Limits;
+  readonly maxDriftMs: number;
+  /** The node's own clock: a stamp above all it has issued or seen. */
+  readonly stamp: () => Promise<Version>;
+  /** Lets the node's clock see a version that is answered, so that it never stamps below it. */
+  readonly observe: (version: Version) => void;
+  /** Whether the node's clock is so wrong that it may coordinate no writes. */
+  readonly quarantined: () => boolean;
+  /** A write may be on some disk and the replica did not take it: it is owed the key. */
+  readonly owed?: (nodeId: string, key: Uint8Array, keyHash: number) => void;
+  readonly inFlight?: InFlightBounds;
+  readonly log?: Log;
+}
+
+/** A coordinator with what only the node that composes it needs. */
+export interface NodeCoordinator extends Coordinator {
+  /** A ping of a peer came back after `roundTripMs`, or did not (undefined): news for its breaker and its latency. */
+  pinged(nodeId: string, roundTripMs: number | undefined): void;
+  /** Whether the peer's circuit breaker keeps calls from it. */
+  tripped(nodeId: string): boolean;
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+/** Puts a coordinator together. It opens nothing and holds no resource but a timer while operations are under way. */
+export function createCoordinator(options: CoordinatorOptions): NodeCoordinator {
+  const { nodeId, clock, limits, maxDriftMs } = options;
+  const log = options.log ?? silentLog;
+  const inFlight = new InFlight(clock, options.timers, options.inFlight ?? DEFAULT_IN_FLIGHT);
+  const counters: Counters & CoordinatorCounters = {
+    get inFlight() {
+      return inFlight.count;
+    },
+    writes: 0,
+    reads: 0,
+    scans: 0,
+    repairs: 0,
+    hedges: 0,
+    shed: 0,
+    driftRefusals: 0,
+  };
+  const context: Context = {
+    nodeId,
+    clock,
+    inFlight,
+    hedges: new HedgeBudget(),
+    counters,
+    observe: options.observe,
+    owed: options.owed ?? (() => {}),
+  };
+  const peers = new Map<string, PeerState>();
+  let table: RouteTable | undefined;
+  let isStopping = false;
+
+  const onBreaker = (peerId: string, isOpen: boolean): void => {
+    if (isOpen) log.warn({ peer: peerId }, 'peer keeps failing: its circuit breaker is open');
+    else log.info({ peer: peerId }, 'peer answers again: its circuit breaker is closed');
+  };
+
+  const peerState = (member: Member): PeerState => {
+    let state = peers.get(member.id);
+    if (state === undefined) {
+      const peer = options.peerOf(member.id);
+      state = new PeerState(peer, member, member.id === nodeId, clock, onBreaker);
+      peers.set(member.id, state);
+    }
+    return state;
+  };
+
+  const routes = (): RouteTable => {
+    const placement = options.placement();
+    if (table === undefined || table.placement !== placement) {
+      table = createRouteTable(placement, placement.members.map(peerState));
+    }
+    return table;
+  };
+
+  /** Why nothing may be begun that weighs `bytes` and has until `deadlineMs`; undefined when it may. */
+  const closedDoor = (bytes: number, deadlineMs: number, nowMs: number): KvError | undefined => {
+    if (isStopping) return new KvError('UNAVAILABLE', `${nodeId} is stopping`);
+    if (!inFlight.hasRoom(bytes)) {
+      counters.shed++;
+      return new KvError('OVERLOADED', `${nodeId} has ${inFlight.count} operations under way`);
+    }
+    return nowMs < deadlineMs
+      ? undefined
+      : new KvError('TIMED_OUT', 'the deadline had passed when the operation came');
+  };
+
+  const put = (operation: Operation, nowMs: number): KvError | undefined => {
+    const keyHash = hash32(operation.key);
+    const version = checkPut(operation, keyHash, limits);
+    if (version instanceof KvError) return version;
+    if (options.quarantined()) {
+      return new KvError('QUARANTINED', `the clock of ${nodeId} is too far from its peers`);
+    }
+    const drift = checkStamp(version, clock.wallMs(), maxDriftMs);
+    if (drift !== undefined) {
+      counters.driftRefusals++;
+      return drift;
+    }
+    const route = routeOf(routes(), keyHash);
+    const level = levelOn(route, operation.level, operation.zone);
+    if (level instanceof KvError) return level;
+    counters.writes++;
+    options.observe(version);
+    new WriteOperation(context, operation, keyHash, route, level, nowMs).start();
+    return undefined;
+  };
+
+  const get = (operation: Operation, nowMs: number): KvError | undefined => {
+    const bad = checkGet(operation, limits);
+    if (bad !== undefined) return bad;
+    const keyHash = hash32(operation.key);
+    counters.reads++;
+    return read(operation, keyHash, nowMs);
+  };
+
+  const read = (operation: Operation, keyHash: number, nowMs: number): KvError | undefined => {
+    const route = routeOf(routes(), keyHash);
+    const level = levelOn(route, operation.level, operation.zone);
+    if (level instanceof KvError) return level;
+    new ReadOperation(context, operation, keyHash, route, level, nowMs).start();
+    return undefined;
+  };
+
+  /** A key of a scan on which replicas differ is read again like any other; the scan has been let in already. */
+  const readAgain = (
+    request: NodeScan,
+    deadlineMs: number,
+    key: Uint8Array,
+    keyHash: number,
+  ): Promise<NodeAnswer> =>
+    new Promise((resolve) => {
+      const operation: Operation = {
+        kind: 'get',
+        key,
+        record: NO_BYTES,
+        minVersion: NO_BYTES,
+        level: request.level,
+        zone: request.zone,
+        deadlineMs,
+        receipt: false,
+        traceparent: request.traceparent,
+        onAnswer: resolve,
+      };
+      const refused = read(operation, keyHash, clock.monotonicMs());
+      if (refused !== undefined) resolve(refusal(refused));
+    });
+
+  return {
+    counters,
+
+    execute(operation) {
+      const nowMs = clock.monotonicMs();
+      const bytes = operation.key.length + operation.record.length;
+      const refused =
+        closedDoor(bytes, operation.deadlineMs, nowMs) ??
+        (operation.kind === 'put' ? put(operation, nowMs) : get(operation, nowMs));
+      if (refused !== undefined) operation.onAnswer(refusal(refused));
+    },
+
+    cancel(operation) {
+      inFlight.find(operation)?.cancel();
+    },
+
+    scan(request, deadlineMs, signal) {
+      const nowMs = clock.monotonicMs();
+      const refused = closedDoor(0, deadlineMs, nowMs) ?? checkScan(request, limits);
+      if (refused !== undefined) return Promise.resolve(failureOf(refused));
+      const scan = new ScanOperation(
+        context,
+        routes(),
+        options.clusterId,
+        request,
+        deadlineMs,
+        (key, keyHash) => readAgain(request, deadlineMs, key, keyHash),
+      );
+      counters.scans++;
+      scan.start();
+      if (signal === undefined) return scan.answer;
+      const onAbort = (): void => scan.cancel();
+      if (signal.aborted) onAbort();
+      signal.addEventListener('abort', onAbort, { once: true });
+      return scan.answer.finally(() => signal.removeEventListener('abort', onAbort));
+    },
+
+    async explain(key, deadlineMs) {
+      const bad = checkKey(key, limits);
+      if (bad !== undefined) throw bad;
+      const keyHash = hash32(key);
+      const route = routeOf(routes(), keyHash);
+      const nowMs = clock.monotonicMs();
+      const explanation = new Explanation(inFlight, key, keyHash, route, deadlineMs, nowMs);
+      explanation.start();
+      return explanation.copies;
+    },
+
+    stamp: options.stamp,
+
+    drain(graceMs) {
+      isStopping = true;
+      return new Promise((resolve) => {
+        const cancelGrace = options.timers.after(graceMs, resolve);
+        inFlight.whenEmpty(() => {
+          cancelGrace();
+          resolve();
+        });
+      });
+    },
+
+    pinged(peerId, roundTripMs) {
+      routes();
+      const state = peers.get(peerId);
+      if (state === undefined) return;
+      if (roundTripMs === undefined) {
+        state.failing(clock.monotonicMs());
+        return;
+      }
+      state.latency.observe(roundTripMs);
+      state.alive();
+    },
+
+    tripped: (peerId) => peers.get(peerId)?.breaker.closed === false,
+  };
+}

@@ -1,0 +1,108 @@
+import { isLocal, neededReplicas, type Consistency } from '../core/consistency.js';
+import { invalidArgument, KvError } from '../core/errors.js';
+import { admitsClientStamp } from '../core/hlc.js';
+import { checkKey, checkValue, MAX_SCAN_LIMIT, type Limits } from '../core/limits.js';
+import { decodeRecord, isIntact, isPlainRecord } from '../core/record.js';
+import { countSlots, type Slots } from '../core/slots.js';
+import { VERSION_BYTES, type Version } from '../core/version.js';
+import type { NodeScan } from '../io/link.js';
+import type { Operation } from './operation.js';
+import type { Route } from './routes.js';
+
+/** A key may be given as `lt`, or the first key after the longest one. */
+const EXTRA_BOUND_BYTES = 1;
+
+/** Which replicas count for a request, and how many of them it needs. */
+export interface Level {
+  readonly needed: number;
+  readonly counted: Slots;
+}
+
+/** What is wrong with a get, or undefined. */
+export function checkGet(operation: Operation, limits: Limits): KvError | undefined {
+  const { minVersion } = operation;
+  if (minVersion.length !== 0 && minVersion.length !== VERSION_BYTES) {
+    return invalidArgument(
+      'minVersion',
+      `${minVersion.length} bytes, a version has ${VERSION_BYTES}`,
+    );
+  }
+  return checkKey(operation.key, limits) ?? checkLevel(operation.level, operation.zone);
+}
+
+/** What is wrong with a put, or its stamp. Whether the stamp may be taken now is {@link checkStamp}'s to say. */
+export function checkPut(operation: Operation, keyHash: number, limits: Limits): KvError | Version {
+  const bad = checkKey(operation.key, limits) ?? checkLevel(operation.level, operation.zone);
+  if (bad !== undefined) return bad;
+  const { record } = operation;
+  const fields = decodeRecord(record);
+  if (fields === undefined) return invalidArgument('record', 'is not a record');
+  if (!isPlainRecord(record)) {
+    return invalidArgument('record', 'carries what only a LINEARIZABLE round may add');
+  }
+  const tooLarge = checkValue(fields.value.length, limits);
+  if (tooLarge !== undefined) return tooLarge;
+  if (!isIntact(keyHash, record)) return invalidArgument('record', 'fails its checksum');
+  return fields.version;
+}
+
+/** CLOCK_DRIFT when a client's stamp is too far from this node's clock. */
+export function checkStamp(
+  version: Version,
+  wallMs: number,
+  maxDriftMs: number,
+): KvError | undefined {
+  if (admitsClientStamp(version, wallMs, maxDriftMs)) return undefined;
+  const driftMs = version.wallMs - wallMs;
+  const where = driftMs > 0 ? `${driftMs} ms ahead of` : `${-driftMs} ms behind`;
+  return new KvError(
+    'CLOCK_DRIFT',
+    `the stamp is ${where} the clock of this node; up to ${maxDriftMs} ms are taken`,
+  );
+}
+
+/** What is wrong with a scan, apart from its token. */
+export function checkScan(request: NodeScan, limits: Limits): KvError | undefined {
+  const { gte, lt, limit } = request;
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_SCAN_LIMIT) {
+    return invalidArgument('limit', `${limit}, must be 1 to ${MAX_SCAN_LIMIT}`);
+  }
+  for (const [field, bound] of [
+    ['gte', gte],
+    ['lt', lt],
+  ] as const) {
+    const most = limits.maxKeyBytes + EXTRA_BOUND_BYTES;
+    if (bound.length > most) {
+      return invalidArgument(field, `${bound.length} bytes, the limit is ${most}`);
+    }
+  }
+  return checkLevel(request.level, request.zone);
+}
+
+function checkLevel(level: Consistency, zone: string): KvError | undefined {
+  if (level === 'LINEARIZABLE') {
+    return new KvError('NOT_SUPPORTED', 'LINEARIZABLE is not available yet');
+  }
+  if (isLocal(level) && zone === '') {
+    return invalidArgument('zone', `must be named for ${level}`);
+  }
+  return undefined;
+}
+
+/** The replicas that count for the level, or why the key cannot be served at it by any number of healthy ones. */
+export function levelOn(route: Route, level: Consistency, zone: string): Level | KvError {
+  const local = isLocal(level);
+  const counted = local ? route.inZone(zone) : route.all;
+  const replicas = countSlots(counted);
+  if (local && replicas === 0) {
+    return invalidArgument('zone', `no replica of the key is in zone ${JSON.stringify(zone)}`);
+  }
+  const needed = neededReplicas(level, replicas);
+  if (needed > replicas) {
+    return invalidArgument(
+      'consistency',
+      `${level} asks for ${needed} replicas, the limit is the ${replicas} that a key has`,
+    );
+  }
+  return { needed, counted };
+}

@@ -1,0 +1,294 @@
+import type { ErrorCode } from '../core/errors.js';
+import { ReadTally, type ReadStep } from '../core/read-tally.js';
+import type { Receipt } from '../core/receipt.js';
+import { isIntact, versionOf } from '../core/record.js';
+import { countSlots, hasSlot, slotBit, type Slots } from '../core/slots.js';
+import { formatVersion, readVersion } from '../core/version.js';
+import type { ApplyAnswer, ApplyCall, ReadAnswer, ReadCall } from '../io/peer.js';
+import { describeMiss, failure, missCode, replicaOutcome, type SlotAnswer } from './answers.js';
+import type { Context } from './context.js';
+import type { Level } from './door.js';
+import { UnderWay } from './in-flight.js';
+import type { Operation } from './operation.js';
+import type { Route } from './routes.js';
+
+/** No read is hedged sooner, however fast its replicas usually are. */
+const MIN_HEDGE_MS = 5;
+
+const CORRUPT: ReadAnswer = {
+  kind: 'refused',
+  code: 'RECORD_CORRUPT',
+  message: 'sent a record that fails its checksum',
+};
+
+/**
+ * One read. {@link ReadTally} decides; this carries it out: it is the call that replicas are asked with, and, when they
+ * differ, the call that brings the newest record to those that lack it.
+ */
+export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
+  readonly source = 'repair';
+  readonly key: Uint8Array;
+  readonly deadlineMs: number;
+  readonly traceparent: Uint8Array;
+  readonly placementVersion: number;
+  readonly #counted: Slots;
+  readonly #needed: number;
+  readonly #tally: ReadTally;
+  /** What each slot said last, by slot; undefined for one that was not asked. */
+  readonly #answers: (SlotAnswer | undefined)[] = [];
+  /** Slots asked later than at the start, whose answers say nothing about latency. */
+  #askedLate: Slots = 0;
+  #hedgeAtMs: number;
+  #isAnswered = false;
+
+  constructor(
+    private readonly context: Context,
+    private readonly operation: Operation,
+    readonly keyHash: number,
+    private readonly route: Route,
+    level: Level,
+    private readonly startedMs: number,
+  ) {
+    super();
+    this.key = operation.key;
+    this.deadlineMs = operation.deadlineMs;
+    this.traceparent = operation.traceparent;
+    this.placementVersion = route.placementVersion;
+    this.#needed = level.needed;
+    this.#counted = level.counted;
+    this.#tally = new ReadTally(level.needed, this.#reachable(), operation.minVersion);
+    this.#hedgeAtMs = startedMs + MIN_HEDGE_MS;
+  }
+
+  get bytes(): number {
+    return this.key.length;
+  }
+
+  /** What a repair carries. */
+  get record(): Uint8Array {
+    return this.#tally.record as Uint8Array;
+  }
+
+  start(): void {
+    const { order } = this.#tally;
+    if (order.length < this.#needed) {
+      this.#isAnswered = true;
+      for (let slot = 0; slot < this.route.peers.length; slot++) {
+        this.#answers[slot] = this.route.peers[slot]?.obstacle(this.startedMs);
+      }
+      const receipt = this.#receipt();
+      this.operation.onAnswer(failure('NO_QUORUM', 'none', this.#miss(receipt), receipt));
+      return;
+    }
+    this.context.inFlight.add(this);
+    this.context.hedges.earn();
+    this.#tally.start();
+    for (let i = 0; i < this.#needed; i++) {
+      const slot = order[i] as number;
+      const p99Ms = this.route.peers[slot]?.latency.p99Ms ?? 0;
+      this.#hedgeAtMs = Math.max(this.#hedgeAtMs, this.startedMs + p99Ms);
+      this.#ask(slot, i === 0 ? 'record' : 'header', this.startedMs);
+    }
+  }
+
+  onRead(slot: number, received: ReadAnswer): void {
+    const peer = this.route.peers[slot];
+    peer?.answered(received, this.key.length, this.startedMs);
+    const answer = peer?.local === true || this.#isUndamaged(received) ? received : CORRUPT;
+    if (answer.kind === 'found' || answer.kind === 'absent') {
+      if (!hasSlot(this.#askedLate, slot)) {
+        peer?.latency.observe(this.context.clock.monotonicMs() - this.startedMs);
+      }
+    }
+    if (this.#isAnswered) return;
+    this.#answers[slot] = answer;
+    switch (answer.kind) {
+      case 'found':
+        this.#tally.found(slot, answer.header, answer.record);
+        break;
+      case 'absent':
+        this.#tally.absent(slot);
+        break;
+      case 'refused':
+      case 'unreachable':
+      case 'failed':
+        this.#tally.lost(slot);
+        break;
+    }
+    this.#proceed();
+  }
+
+  onApplied(slot: number, answer: ApplyAnswer): void {
+    this.route.peers[slot]?.answered(answer, this.#repairBytes, this.startedMs);
+    const took = answer.kind === 'applied' || answer.kind === 'kept';
+    if (took) this.context.counters.repairs++;
+    if (this.#isAnswered) return;
+    this.#answers[slot] = answer;
+    if (took) this.#tally.took(slot);
+    else this.#tally.refused(slot);
+    this.#proceed();
+  }
+
+  override look(nowMs: number): void {
+    if (nowMs < this.#hedgeAtMs) return;
+    this.#hedgeAtMs = Infinity;
+    if (!this.context.hedges.spend()) return;
+    const step = this.#tally.hedge();
+    if (step.kind !== 'ask') return;
+    this.context.counters.hedges++;
+    this.#take(step);
+  }
+
+  expire(): void {
+    this.#fail('TIMED_OUT');
+  }
+
+  cancel(): void {
+    this.#leave();
+    this.operation.onAnswer(failure('CANCELLED', 'none', 'the caller cancelled the read'));
+  }
+
+  serves(operation: object): boolean {
+    return operation === this.operation;
+  }
+
+  /** A replica checks what its disk gives; what a wire gives is checked here, before it is answered or copied. */
+  #isUndamaged(answer: ReadAnswer): boolean {
+    return (
+      answer.kind !== 'found' ||
+      answer.record === undefined ||
+      isIntact(this.keyHash, answer.record)
+    );
+  }
+
+  get #repairBytes(): number {
+    return this.key.length + this.record.length;
+  }
+
+  #reachable(): readonly number[] {
+    const order = this.route.readOrder(this.startedMs);
+    for (const slot of order) {
+      // Only where one cannot be asked is a shorter list made.
+      if (!this.#canAsk(slot)) return order.filter((one) => this.#canAsk(one));
+    }
+    return order;
+  }
+
+  #canAsk(slot: number): boolean {
+    return (
+      hasSlot(this.#counted, slot) && this.route.peers[slot]?.obstacle(this.startedMs) === undefined
+    );
+  }
+
+  #proceed(): void {
+    for (;;) {
+      const step = this.#tally.next();
+      switch (step.kind) {
+        case 'wait':
+          return;
+        case 'answer':
+          this.#answer();
+          return;
+        case 'missed':
+          this.#missed();
+          return;
+        case 'stale':
+          this.#stale();
+          return;
+        case 'ask':
+        case 'repair':
+          this.#take(step);
+          break;
+      }
+    }
+  }
+
+  #take(step: ReadStep & { readonly slot: number }): void {
+    const nowMs = this.context.clock.monotonicMs();
+    if (step.kind === 'ask') {
+      this.#askedLate |= slotBit(step.slot);
+      this.#ask(step.slot, step.part, nowMs);
+      return;
+    }
+    this.#answers[step.slot] = 'pending';
+    const peer = this.route.peers[step.slot];
+    peer?.sent(nowMs, this.#repairBytes);
+    peer?.peer.apply(this, step.slot);
+  }
+
+  #ask(slot: number, part: 'record' | 'header', nowMs: number): void {
+    this.#answers[slot] ??= 'pending';
+    const peer = this.route.peers[slot];
+    peer?.sent(nowMs, this.key.length);
+    peer?.peer.read(this, slot, part);
+  }
+
+  #answer(): void {
+    this.#leave();
+    const { record } = this.#tally;
+    if (record !== undefined) this.context.observe(versionOf(record));
+    this.operation.onAnswer({
+      code: undefined,
+      outcome: 'none',
+      message: '',
+      record,
+      shadow: undefined,
+      receipt: this.operation.receipt ? this.#receipt() : undefined,
+    });
+  }
+
+  #missed(): void {
+    const late = this.context.clock.monotonicMs() >= this.deadlineMs;
+    this.#fail(late ? 'TIMED_OUT' : missCode(this.#answers.map((answer) => answer ?? 'not-asked')));
+  }
+
+  #stale(): void {
+    this.#leave();
+    const { record } = this.#tally;
+    const found = record === undefined ? 'nothing' : formatVersion(versionOf(record));
+    const asked = formatVersion(readVersion(this.operation.minVersion, 0));
+    const message = `the newest version that was found is ${found}, older than minVersion ${asked}`;
+    this.operation.onAnswer(failure('STALE', 'none', message, this.#receipt()));
+  }
+
+  #fail(code: ErrorCode): void {
+    this.#leave();
+    const receipt = this.#receipt();
+    this.operation.onAnswer(failure(code, 'none', this.#miss(receipt), receipt));
+  }
+
+  #leave(): void {
+    this.#isAnswered = true;
+    this.context.inFlight.remove(this);
+  }
+
+  #receipt(): Receipt {
+    const { repaired, answered, record } = this.#tally;
+    return {
+      coordinator: this.context.nodeId,
+      needed: this.#needed,
+      answered,
+      replicas: this.route.peers.map(({ nodeId }, slot) =>
+        replicaOutcome(nodeId, this.#said(slot), hasSlot(repaired, slot), record),
+      ),
+    };
+  }
+
+  #said(slot: number): SlotAnswer {
+    return this.#answers[slot] ?? 'not-asked';
+  }
+
+  #miss(receipt: Receipt): string {
+    const { level, zone } = this.operation;
+    const isCounted = (_: unknown, slot: number): boolean => hasSlot(this.#counted, slot);
+    return describeMiss(
+      level,
+      zone,
+      this.#needed,
+      countSlots(this.#counted),
+      receipt.answered,
+      receipt.replicas.filter(isCounted),
+      receipt.replicas.map((_, slot) => this.#said(slot)).filter(isCounted),
+    );
+  }
+}

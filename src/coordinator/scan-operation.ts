@@ -1,0 +1,307 @@
+import { isLocal, neededReplicas } from '../core/consistency.js';
+import { invalidArgument, KvError, type ErrorCode } from '../core/errors.js';
+import { compareKeys, keyAfter } from '../core/key-range.js';
+import { countPartitions, emptyPartitionSet } from '../core/partition-set.js';
+import { PARTITIONS } from '../core/placement.js';
+import { orderPeers } from '../core/peer-order.js';
+import {
+  compareRecords,
+  decodeRecord,
+  hasExpiry,
+  headerOf,
+  isTombstone,
+  versionOf,
+} from '../core/record.js';
+import { coverPartitions, type CoverPart, type ScanCover } from '../core/scan-cover.js';
+import { mergePages, type MergedKey, type MergedRange } from '../core/scan-merge.js';
+import { decodeScanToken, encodeScanToken, type TokenScope } from '../core/scan-token.js';
+import type { NodeAnswer, NodeFailure, NodePage, NodeScan } from '../io/link.js';
+import { isReplicaFailure, type ReplicaFailure, type ReplicaPage } from '../io/peer.js';
+import type { Context } from './context.js';
+import { UnderWay } from './in-flight.js';
+import type { PeerState } from './peer-state.js';
+import type { RouteTable } from './routes.js';
+
+/** What a page carries at most, unless its first record alone is larger. */
+const PAGE_BYTES = 1024 * 1024;
+/** What a scan counts for against the bound on bytes under way: an ordinary page. */
+const CHARGE_BYTES = 64 * 1024;
+/** How many keys on which replicas differ are read again at a time: it bounds what they may hold in memory. */
+const REREADS_AT_ONCE = 32;
+/** A node that covers a share of the partitions is asked for that share of the page and a little more. */
+const SHARE_MARGIN = 1.1;
+const SHARE_EXTRA = 8;
+
+type Entry = NodePage['entries'][number];
+
+/** Reads one key at the scan's level, repairing as every read does. */
+export type ReadAgain = (key: Uint8Array, keyHash: number) => Promise<NodeAnswer>;
+
+/**
+ * One page of a scan: ask the nodes of a cover, merge what they say up to the safe horizon, read again every key on which
+ * they differ (that repairs it, so successive scans never go backwards, and it brings the record where only its header
+ * came), drop the dead, answer.
+ */
+export class ScanOperation extends UnderWay {
+  readonly bytes = CHARGE_BYTES;
+  readonly answer: Promise<NodePage | NodeFailure>;
+  readonly #scope: TokenScope;
+  #resolve: (answer: NodePage | NodeFailure) => void = () => {};
+  #isAnswered = false;
+
+  constructor(
+    private readonly context: Context,
+    private readonly table: RouteTable,
+    clusterId: string,
+    private readonly request: NodeScan,
+    readonly deadlineMs: number,
+    private readonly readAgain: ReadAgain,
+  ) {
+    super();
+    const { gte, lt, reverse } = request;
+    this.#scope = { clusterId, gte, lt, reverse };
+    this.answer = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  start(): void {
+    this.context.inFlight.add(this);
+    this.#page().then(
+      (page) => this.#finish(page),
+      (error: unknown) => this.#finish(failureOf(error)),
+    );
+  }
+
+  expire(): void {
+    this.#finish(scanFailure('TIMED_OUT', 'the scan did not come to the end of its page in time'));
+  }
+
+  cancel(): void {
+    this.#finish(scanFailure('CANCELLED', 'the caller cancelled the scan'));
+  }
+
+  serves(operation: object): boolean {
+    return operation === this.request;
+  }
+
+  #finish(answer: NodePage | NodeFailure): void {
+    if (this.#isAnswered) return;
+    this.#isAnswered = true;
+    this.context.inFlight.remove(this);
+    this.#resolve(answer);
+  }
+
+  async #page(): Promise<NodePage> {
+    const range = this.#remainingRange();
+    if (range.lt.length > 0 && compareKeys(range.gte, range.lt) >= 0) return NOTHING_LEFT;
+    const merged = await this.#gather(range);
+    return this.#build(merged);
+  }
+
+  /** What is left of the range after the pages before this one. */
+  #remainingRange(): { readonly gte: Uint8Array; readonly lt: Uint8Array } {
+    const { gte, lt, reverse, token } = this.request;
+    if (token.length === 0) return { gte, lt };
+    const last = decodeScanToken(this.#scope, token);
+    if (last === undefined) {
+      throw invalidArgument(
+        'token',
+        'belongs to another cluster, another range, or no page at all',
+      );
+    }
+    return reverse ? { gte, lt: last } : { gte: keyAfter(last), lt };
+  }
+
+  /** Asks a cover; where a node of it fails, once more without the nodes that did. */
+  async #gather(range: {
+    readonly gte: Uint8Array;
+    readonly lt: Uint8Array;
+  }): Promise<MergedRange> {
+    const without = new Set<PeerState>();
+    for (let attempt = 1; ; attempt++) {
+      const cover = this.#cover(without);
+      const pages = await Promise.all(cover.parts.map((part) => this.#ask(part, range)));
+      const failures: { readonly peer: PeerState; readonly failure: ReplicaFailure }[] = [];
+      const answered: ReplicaPage[] = [];
+      for (const [place, page] of pages.entries()) {
+        const peer = this.#peerOf(cover.parts[place] as CoverPart);
+        if (isReplicaFailure(page)) failures.push({ peer, failure: page });
+        else answered.push(page);
+      }
+      if (failures.length === 0) {
+        const { reverse, keysOnly } = this.request;
+        return mergePages(answered, cover.assigned, reverse, !keysOnly);
+      }
+      if (attempt === 2) {
+        const each = failures.map(({ peer, failure }) => `${peer.nodeId} ${failure.message}`);
+        throw new KvError('NO_QUORUM', `the scan lost nodes twice: ${each.join(', ')}`);
+      }
+      for (const { peer } of failures) without.add(peer);
+    }
+  }
+
+  #cover(without: ReadonlySet<PeerState>): ScanCover {
+    const { level, zone } = this.request;
+    const { placement, members } = this.table;
+    const nowMs = this.context.clock.monotonicMs();
+    const usable = members.map((peer) => !without.has(peer) && peer.obstacle(nowMs) === undefined);
+    const reachable: number[][] = [];
+    const needed: number[] = [];
+    for (const [partition, list] of placement.preference.entries()) {
+      const counted = isLocal(level)
+        ? list.filter((member) => members[member]?.zone === zone)
+        : list;
+      if (counted.length === 0) {
+        const where = `partition ${partition} has no replica in zone ${JSON.stringify(zone)}`;
+        throw invalidArgument('zone', where);
+      }
+      const asked = neededReplicas(level, counted.length);
+      if (asked > counted.length) {
+        throw invalidArgument(
+          'consistency',
+          `${level} asks for ${asked} replicas, the limit is the ${counted.length} that a key has`,
+        );
+      }
+      needed.push(asked);
+      reachable.push(counted.filter((member) => usable[member]));
+    }
+    const self = members.findIndex((peer) => peer.local);
+    const cover = coverPartitions(reachable, needed, orderPeers(members), self);
+    if (cover.kind === 'cover') return cover;
+    const { partition } = cover;
+    const missing = members.filter((_, member) => !usable[member]).map(({ nodeId }) => nodeId);
+    throw new KvError(
+      'NO_QUORUM',
+      `${level} needs ${needed[partition]} replicas of partition ${partition}, ` +
+        `${reachable[partition]?.length} can be reached; not: ${missing.join(', ')}`,
+    );
+  }
+
+  #peerOf(part: CoverPart): PeerState {
+    return this.table.members[part.member] as PeerState;
+  }
+
+  async #ask(
+    part: CoverPart,
+    range: { readonly gte: Uint8Array; readonly lt: Uint8Array },
+  ): Promise<ReplicaPage | ReplicaFailure> {
+    const { reverse, limit, keysOnly } = this.request;
+    const share = Math.min((countPartitions(part.partitions) / PARTITIONS) * SHARE_MARGIN, 1);
+    const peer = this.#peerOf(part);
+    const sentAtMs = this.context.clock.monotonicMs();
+    peer.sent(sentAtMs, 0);
+    const page = await peer.peer.scan(
+      {
+        ...range,
+        reverse,
+        limit: Math.min(limit, Math.ceil(limit * share) + SHARE_EXTRA),
+        maxBytes: Math.ceil(PAGE_BYTES * share),
+        partitions: part.partitions,
+        whole: keysOnly ? NO_PARTITIONS : part.whole,
+        placementVersion: this.table.placement.version,
+      },
+      this.deadlineMs,
+    );
+    peer.answered(page, 0, sentAtMs);
+    return page;
+  }
+
+  async #build({ keys, scannedTo }: MergedRange): Promise<NodePage> {
+    const entries: Entry[] = [];
+    let bytes = 0;
+    let newest: Uint8Array | undefined;
+    let last: Uint8Array | undefined;
+    for (let start = 0, end: number; start < keys.length && !this.#isAnswered; start = end) {
+      end = this.#stretchEnd(keys, start);
+      const stretch = keys.slice(start, end);
+      const records = await this.#recordsOf(stretch);
+      for (const [i, { key }] of stretch.entries()) {
+        const record = records[i];
+        if (record !== undefined && this.#isLive(record)) {
+          const answered = this.request.keysOnly ? headerOf(record) : record;
+          const size = key.length + answered.length;
+          const isFull = entries.length === this.request.limit || bytes + size > PAGE_BYTES;
+          if (isFull && entries.length > 0) return this.#pageOf(entries, last, newest);
+          entries.push({ key, record: answered });
+          bytes += size;
+          if (newest === undefined || compareRecords(record, newest) > 0) newest = record;
+        }
+        last = key;
+      }
+    }
+    return this.#pageOf(entries, scannedTo, newest);
+  }
+
+  /** A page that ends at `resumeAfter`; undefined: at the end of the range. */
+  #pageOf(
+    entries: readonly Entry[],
+    resumeAfter: Uint8Array | undefined,
+    newest: Uint8Array | undefined,
+  ): NodePage {
+    if (newest !== undefined) this.context.observe(versionOf(newest));
+    const token = resumeAfter === undefined ? NO_TOKEN : encodeScanToken(this.#scope, resumeAfter);
+    return { kind: 'page', entries, token };
+  }
+
+  /** The keys from `start` on of which few enough must be read again. */
+  #stretchEnd(keys: readonly MergedKey[], start: number): number {
+    let rereads = 0;
+    for (let end = start; end < keys.length; end++) {
+      if (!this.#isSettled(keys[end] as MergedKey) && ++rereads > REREADS_AT_ONCE) return end;
+    }
+    return keys.length;
+  }
+
+  #isSettled({ agreed, whole, newest }: MergedKey): boolean {
+    if (!agreed || newest === undefined) return false;
+    return whole || isTombstone(newest) || (this.request.keysOnly && !hasExpiry(newest));
+  }
+
+  /** The record that answers for each key, on as many disks as the level needs. */
+  async #recordsOf(keys: readonly MergedKey[]): Promise<(Uint8Array | undefined)[]> {
+    const records = keys.map(({ newest }) => newest);
+    const rereads: Promise<void>[] = [];
+    for (const [i, key] of keys.entries()) {
+      if (!this.#isSettled(key)) rereads.push(this.#reread(key, records, i));
+    }
+    if (rereads.length > 0) await Promise.all(rereads);
+    return records;
+  }
+
+  async #reread(
+    { key, keyHash, corrupt }: MergedKey,
+    records: (Uint8Array | undefined)[],
+    place: number,
+  ): Promise<void> {
+    const { code, message, record } = await this.readAgain(key, keyHash);
+    if (code === undefined) {
+      records[place] = record;
+      return;
+    }
+    const name = JSON.stringify(Buffer.from(key).toString('utf8'));
+    const why = corrupt && code === 'NO_QUORUM' ? 'RECORD_CORRUPT' : code;
+    throw new KvError(why, `key ${name}: ${message}`);
+  }
+
+  #isLive(record: Uint8Array): boolean {
+    if (isTombstone(record)) return false;
+    if (!hasExpiry(record)) return true;
+    const expiresAtMs = decodeRecord(record)?.expiresAtMs;
+    return expiresAtMs === undefined || expiresAtMs > this.context.clock.wallMs();
+  }
+}
+
+const NO_TOKEN = new Uint8Array(0);
+const NOTHING_LEFT: NodePage = { kind: 'page', entries: [], token: NO_TOKEN };
+const NO_PARTITIONS = emptyPartitionSet();
+
+export function scanFailure(code: ErrorCode, message: string): NodeFailure {
+  return { kind: 'failure', code, outcome: 'none', message };
+}
+
+export function failureOf(error: unknown): NodeFailure {
+  return error instanceof KvError
+    ? scanFailure(error.code, error.message)
+    : scanFailure('INTERNAL', String(error));
+}

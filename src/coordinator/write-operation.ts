@@ -1,0 +1,192 @@
+import type { ErrorCode } from '../core/errors.js';
+import type { Receipt } from '../core/receipt.js';
+import { compareRecords, versionOf } from '../core/record.js';
+import { countSlots, hasSlot } from '../core/slots.js';
+import { WriteTally } from '../core/write-tally.js';
+import type { ApplyAnswer, ApplyCall } from '../io/peer.js';
+import {
+  describeMiss,
+  failure,
+  missCode,
+  replicaOutcome,
+  STORED,
+  type SlotAnswer,
+} from './answers.js';
+import type { Context } from './context.js';
+import type { Level } from './door.js';
+import { UnderWay } from './in-flight.js';
+import type { Operation } from './operation.js';
+import type { Route } from './routes.js';
+
+/**
+ * One write: the record goes to every replica of the key at once, and the caller is answered when the level is met or can
+ * no longer be met. It is the call that all replicas are given, and each reports to its slot. It lives on after the answer
+ * until the last of them has reported, so that those which failed are owed the key.
+ */
+export class WriteOperation extends UnderWay implements ApplyCall {
+  readonly source = 'write';
+  readonly key: Uint8Array;
+  readonly record: Uint8Array;
+  readonly deadlineMs: number;
+  readonly traceparent: Uint8Array;
+  readonly placementVersion: number;
+  readonly #tally: WriteTally;
+  /** By slot. */
+  readonly #answers: SlotAnswer[] = [];
+  #shadow: Uint8Array | undefined;
+  #isAnswered = false;
+
+  constructor(
+    private readonly context: Context,
+    private readonly operation: Operation,
+    readonly keyHash: number,
+    private readonly route: Route,
+    level: Level,
+    private readonly startedMs: number,
+  ) {
+    super();
+    this.key = operation.key;
+    this.record = operation.record;
+    this.deadlineMs = operation.deadlineMs;
+    this.traceparent = operation.traceparent;
+    this.placementVersion = route.placementVersion;
+    this.#tally = new WriteTally(level.needed, level.counted);
+  }
+
+  get bytes(): number {
+    return this.key.length + this.record.length;
+  }
+
+  /** Sends it, or refuses it with nothing sent when the replicas that can be reached are too few for the level. */
+  start(): void {
+    const { peers } = this.route;
+    for (let slot = 0; slot < peers.length; slot++) {
+      const obstacle = peers[slot]?.obstacle(this.startedMs);
+      this.#answers.push(obstacle ?? 'pending');
+      if (obstacle === undefined) this.#tally.sent(slot);
+    }
+    if (this.#tally.verdict === 'missed') {
+      this.#isAnswered = true;
+      const receipt = this.#receipt();
+      this.operation.onAnswer(failure('NO_QUORUM', 'none', this.#miss(receipt), receipt));
+      return;
+    }
+    this.context.inFlight.add(this);
+    for (let slot = 0; slot < peers.length; slot++) {
+      if (this.#answers[slot] !== 'pending') continue;
+      const peer = peers[slot];
+      peer?.sent(this.startedMs, this.bytes);
+      peer?.peer.apply(this, slot);
+    }
+  }
+
+  onApplied(slot: number, answer: ApplyAnswer): void {
+    const tally = this.#tally;
+    this.#answers[slot] = answer;
+    this.route.peers[slot]?.answered(answer, this.bytes, this.startedMs);
+    switch (answer.kind) {
+      case 'applied':
+        tally.took(slot);
+        break;
+      case 'kept':
+        tally.took(slot);
+        if (compareRecords(answer.header, this.#shadow ?? this.record) > 0) {
+          this.#shadow = answer.header;
+        }
+        break;
+      case 'failed':
+        tally.failed(slot);
+        break;
+      case 'refused':
+      case 'unreachable':
+        tally.refused(slot);
+        break;
+    }
+    if (!this.#isAnswered) this.#decide();
+    if (tally.complete) this.#settleDebts();
+  }
+
+  expire(): void {
+    this.#fail('TIMED_OUT');
+  }
+
+  cancel(): void {
+    this.#leave();
+    this.operation.onAnswer(
+      failure('CANCELLED', this.#tally.outcome, 'the caller cancelled the write'),
+    );
+  }
+
+  serves(operation: object): boolean {
+    return operation === this.operation;
+  }
+
+  #decide(): void {
+    const verdict = this.#tally.verdict;
+    if (verdict === 'pending') return;
+    if (verdict === 'missed') {
+      const late = this.context.clock.monotonicMs() >= this.deadlineMs;
+      this.#fail(late ? 'TIMED_OUT' : missCode(this.#answers));
+      return;
+    }
+    this.#leave();
+    const shadow = this.#shadow;
+    if (shadow !== undefined) this.context.observe(versionOf(shadow));
+    if (shadow === undefined && !this.operation.receipt) {
+      this.operation.onAnswer(STORED);
+      return;
+    }
+    const receipt = this.operation.receipt ? this.#receipt() : undefined;
+    this.operation.onAnswer({ ...STORED, shadow, receipt });
+  }
+
+  #fail(code: ErrorCode): void {
+    this.#leave();
+    const receipt = this.#receipt();
+    this.operation.onAnswer(failure(code, this.#tally.outcome, this.#miss(receipt), receipt));
+  }
+
+  #leave(): void {
+    this.#isAnswered = true;
+    this.context.inFlight.remove(this);
+  }
+
+  /** All have reported. Where the record may be on some disk, every replica that may lack it is owed the key. */
+  #settleDebts(): void {
+    if (this.#tally.outcome === 'none') return;
+    for (let slot = 0; slot < this.#answers.length; slot++) {
+      const kind = (this.#answers[slot] as ApplyAnswer).kind;
+      if (kind === 'failed' || kind === 'unreachable') {
+        this.context.owed(this.route.peers[slot]?.nodeId ?? '', this.key, this.keyHash);
+      }
+    }
+  }
+
+  #receipt(): Receipt {
+    const { needed, answered } = this.#tally;
+    return {
+      coordinator: this.context.nodeId,
+      needed,
+      answered,
+      replicas: this.route.peers.map(({ nodeId }, slot) =>
+        replicaOutcome(nodeId, this.#answers[slot] ?? 'pending', false, this.record),
+      ),
+      ...(this.#shadow === undefined ? {} : { shadowedBy: versionOf(this.#shadow) }),
+    };
+  }
+
+  #miss(receipt: Receipt): string {
+    const { level, zone } = this.operation;
+    const { counted } = this.#tally;
+    const isCounted = (_: unknown, slot: number): boolean => hasSlot(counted, slot);
+    return describeMiss(
+      level,
+      zone,
+      receipt.needed,
+      countSlots(counted),
+      receipt.answered,
+      receipt.replicas.filter(isCounted),
+      this.#answers.filter(isCounted),
+    );
+  }
+}

@@ -1,0 +1,210 @@
+import { compareRecords, VERSION_AT } from './record.js';
+import { countSlots, hasSlot, slotBit, type Slots } from './slots.js';
+import { compareBytesAt, VERSION_BYTES } from './version.js';
+
+/** What is to be done next for a read. */
+export type ReadStep =
+  /** Nothing, until another answer comes. */
+  | { readonly kind: 'wait' }
+  /** Ask the replica for its record or its header. Then look again. */
+  | { readonly kind: 'ask'; readonly slot: number; readonly part: 'record' | 'header' }
+  /** Give the replica `tally.record`, which it lacks. Then look again. */
+  | { readonly kind: 'repair'; readonly slot: number }
+  /** Answer with `tally.record`; undefined is absence. */
+  | { readonly kind: 'answer' }
+  /** Too few replicas answer, or too few can take what was read. */
+  | { readonly kind: 'missed' }
+  /** All that answer hold something older than `minVersion`. */
+  | { readonly kind: 'stale' };
+
+const WAIT: ReadStep = { kind: 'wait' };
+const ANSWER: ReadStep = { kind: 'answer' };
+const MISSED: ReadStep = { kind: 'missed' };
+const STALE: ReadStep = { kind: 'stale' };
+
+/**
+ * Decides a read: whom to ask, when enough have answered, who must be repaired, and what the answer is. Pure: the shell
+ * tells it what came back and does what {@link next} says until that is to wait.
+ *
+ * Two rules make QUORUM what it promises. The answer is the newest of what `needed` replicas hold, so it is no older than
+ * any write that a majority has. And it is given only when `needed` replicas have it (or something newer) on disk, so no
+ * later read of a majority can miss it: successive reads never go backwards.
+ */
+export class ReadTally {
+  /** What each answered slot holds, as a record or a header; undefined for absence. */
+  readonly #headers: (Uint8Array | undefined)[] = [];
+  #asked: Slots = 0;
+  #answered: Slots = 0;
+  #lost: Slots = 0;
+  /** The slot that is asked again, for the whole of the newest record; -1 when none is. */
+  #fetching = -1;
+  /** Set once the answer is chosen: from then on it is only brought to enough disks. */
+  #chosen = false;
+  #held: Slots = 0;
+  #repairing: Slots = 0;
+  #repaired: Slots = 0;
+  #record: Uint8Array | undefined;
+
+  constructor(
+    readonly needed: number,
+    /** The slots that count for the level and can be reached, best first; at least `needed`. */
+    readonly order: readonly number[],
+    /** 16 bytes, or empty for none. */
+    readonly minVersion: Uint8Array,
+  ) {}
+
+  /** The newest whole record that has come; what is answered, or given to replicas that lack it. */
+  get record(): Uint8Array | undefined {
+    return this.#record;
+  }
+
+  /** The slots that hold the answer because this read gave it to them. */
+  get repaired(): Slots {
+    return this.#repaired;
+  }
+
+  /** How many replicas have answered, or, once the answer is chosen, have it on disk. */
+  get answered(): number {
+    return countSlots(this.#chosen ? this.#held : this.#answered);
+  }
+
+  /** Notes that the first `needed` of `order` are asked, the first of all for its record and the others for headers. */
+  start(): void {
+    for (let i = 0; i < this.needed; i++) this.#asked |= slotBit(this.order[i] as number);
+  }
+
+  /** The replica holds a record. After a request for the header, `record` is undefined. */
+  found(slot: number, header: Uint8Array, record: Uint8Array | undefined): void {
+    if (this.#chosen) return;
+    if (slot === this.#fetching) this.#fetching = -1;
+    this.#answered |= slotBit(slot);
+    this.#headers[slot] = record ?? header;
+    if (
+      record !== undefined &&
+      (this.#record === undefined || compareRecords(record, this.#record) > 0)
+    ) {
+      this.#record = record;
+    }
+  }
+
+  /** The replica holds nothing under the key. */
+  absent(slot: number): void {
+    if (this.#chosen) return;
+    if (slot === this.#fetching) this.#fetching = -1;
+    this.#answered |= slotBit(slot);
+    this.#headers[slot] = undefined;
+  }
+
+  /** The replica does not answer; what it said before no longer counts, since what it holds cannot be had. */
+  lost(slot: number): void {
+    this.#lost |= slotBit(slot);
+    if (this.#chosen) return;
+    if (slot === this.#fetching) this.#fetching = -1;
+    this.#answered &= ~slotBit(slot);
+  }
+
+  /** A repair is on the replica's disk, or something newer is. */
+  took(slot: number): void {
+    this.#repairing &= ~slotBit(slot);
+    this.#repaired |= slotBit(slot);
+    this.#held |= slotBit(slot);
+  }
+
+  /** The replica could not take a repair. */
+  refused(slot: number): void {
+    this.#repairing &= ~slotBit(slot);
+    this.#lost |= slotBit(slot);
+  }
+
+  /** Asks one replica more than the level needs, because those asked are late. To wait when none is left. */
+  hedge(): ReadStep {
+    if (this.#chosen || countSlots(this.#answered) >= this.needed) return WAIT;
+    return this.#askAnother() ?? WAIT;
+  }
+
+  /** What to do now. Call it after every answer, and again after every step that is not to wait or to end. */
+  next(): ReadStep {
+    if (this.#chosen) return this.#settle();
+    const answered = countSlots(this.#answered);
+    const awaited = this.#asked & ~this.#answered & ~this.#lost;
+    if (answered < this.needed) {
+      if (answered + countSlots(awaited) >= this.needed) return WAIT;
+      return this.#askAnother() ?? MISSED;
+    }
+    const holder = this.#newestSlot();
+    const newest = holder === -1 ? undefined : this.#headers[holder];
+    if (isBelow(newest, this.minVersion)) {
+      return this.#askAnother() ?? (awaited === 0 ? STALE : WAIT);
+    }
+    if (newest === undefined) return ANSWER;
+    if (this.#record === undefined || compareRecords(this.#record, newest) < 0) {
+      if (this.#fetching !== -1) return WAIT;
+      this.#fetching = holder;
+      return { kind: 'ask', slot: holder, part: 'record' };
+    }
+    this.#choose(this.#record);
+    return this.#settle();
+  }
+
+  #choose(record: Uint8Array): void {
+    this.#chosen = true;
+    for (const slot of this.order) {
+      if (!hasSlot(this.#answered, slot)) continue;
+      const header = this.#headers[slot];
+      if (header !== undefined && compareRecords(header, record) === 0) {
+        this.#held |= slotBit(slot);
+      }
+    }
+  }
+
+  /** Brings the chosen record to every replica that answered without it, and to others where one of those fails. */
+  #settle(): ReadStep {
+    const spoken = this.#held | this.#repairing | this.#lost;
+    const behind = this.#firstOf(this.#answered & ~spoken);
+    if (behind !== -1) return this.#repair(behind);
+    const held = countSlots(this.#held);
+    if (held >= this.needed) return ANSWER;
+    if (held + countSlots(this.#repairing) >= this.needed) return WAIT;
+    const another = this.#firstOf(~spoken);
+    return another === -1 ? MISSED : this.#repair(another);
+  }
+
+  #repair(slot: number): ReadStep {
+    this.#repairing |= slotBit(slot);
+    return { kind: 'repair', slot };
+  }
+
+  #askAnother(): ReadStep | undefined {
+    const slot = this.#firstOf(~this.#asked);
+    if (slot === -1) return undefined;
+    this.#asked |= slotBit(slot);
+    return { kind: 'ask', slot, part: this.#record === undefined ? 'record' : 'header' };
+  }
+
+  /** The best of the given slots that may be asked; -1 when there is none. */
+  #firstOf(slots: Slots): number {
+    for (const slot of this.order) {
+      if (hasSlot(slots, slot)) return slot;
+    }
+    return -1;
+  }
+
+  #newestSlot(): number {
+    let newest = -1;
+    for (const slot of this.order) {
+      if (!hasSlot(this.#answered, slot)) continue;
+      const header = this.#headers[slot];
+      if (header === undefined) continue;
+      const best = newest === -1 ? undefined : this.#headers[newest];
+      if (best === undefined || compareRecords(header, best) > 0) newest = slot;
+    }
+    return newest;
+  }
+}
+
+/** Absence is older than every version but the zero one. */
+function isBelow(header: Uint8Array | undefined, minVersion: Uint8Array): boolean {
+  if (minVersion.length === 0) return false;
+  if (header === undefined) return minVersion.some((byte) => byte !== 0);
+  return compareBytesAt(header, VERSION_AT, minVersion, 0, VERSION_BYTES) < 0;
+}
