@@ -1,0 +1,273 @@
+import { KvError, type ErrorCode } from '../core/errors.js';
+import { createPlacement, partitionOf, type Placement } from '../core/placement.js';
+import type { Linker, LinkState, NodePong, Welcome } from '../io/link.js';
+import type { ClusterView, MemberView, RefusedEndpoint } from './kv.js';
+import { NodeState } from './node-state.js';
+
+/** What makes a node a worse choice, the least first: each outweighs all before it together. */
+const SLOW = 1;
+const OTHER_ZONE = 2;
+const NO_REPLICA = 4;
+const WRONG_CLOCK = 8;
+const AVOIDED = 16;
+const TRIED = 32;
+
+/** Round trips this much longer than the shortest make a node slow. */
+const SLOW_FACTOR = 3;
+const SLOW_MARGIN_MS = 10;
+
+/** What a route is asked for. */
+export interface RouteRequest {
+  readonly kind: 'get' | 'put';
+  readonly zone: string;
+  readonly keyHash: number;
+  /** The nodes of earlier attempts, one entry for each. */
+  readonly tried: readonly { readonly node: NodeState | undefined }[];
+}
+
+/**
+ * The nodes of the cluster: which there are, which are connected, which replicate a key, and which is the best to ask.
+ * Starts from the endpoints that the user named and finds the rest of the members from the first that greets.
+ */
+export class ClusterMap {
+  readonly #linker: Linker;
+  readonly #onOpen: (node: NodeState, welcome: Welcome, roundTripMs: number) => void;
+  readonly #onChange: () => void;
+  readonly #refused: RefusedEndpoint[] = [];
+  #nodes: NodeState[] = [];
+  #welcome: Welcome | undefined;
+  #placement: Placement | undefined;
+  /** The node of each member of the placement, where its link has greeted. */
+  #byMember: (NodeState | undefined)[] = [];
+  #closed = false;
+
+  constructor(
+    linker: Linker,
+    onOpen: (node: NodeState, welcome: Welcome, roundTripMs: number) => void,
+    onChange: () => void,
+  ) {
+    this.#linker = linker;
+    this.#onOpen = onOpen;
+    this.#onChange = onChange;
+  }
+
+  /** Every node a link is kept to. */
+  get nodes(): readonly NodeState[] {
+    return this.#nodes;
+  }
+
+  get refused(): readonly RefusedEndpoint[] {
+    return this.#refused;
+  }
+
+  /** Undefined until a node has greeted. */
+  get welcome(): Welcome | undefined {
+    return this.#welcome;
+  }
+
+  open(endpoints: readonly string[]): void {
+    for (const endpoint of endpoints) this.#openLink(endpoint);
+  }
+
+  /** The ids of the replicas of a key, best first. */
+  preferenceOf(keyHash: number): readonly string[] {
+    const placement = this.#placement;
+    const list = placement?.preference[partitionOf(keyHash)] ?? [];
+    return list.map((index) => placement?.members[index]?.id ?? '');
+  }
+
+  /**
+   * The node to send the request to: a replica of the key, so that one hop is saved, and of those the first that is well;
+   * as different keys have different lists, load spreads by itself. Undefined when no node is connected.
+   */
+  route(request: RouteRequest, nowMs: number): NodeState | undefined {
+    let best: NodeState | undefined;
+    let bestCost = Infinity;
+    const preference = this.#placement?.preference[partitionOf(request.keyHash)];
+    if (preference !== undefined) {
+      for (const index of preference) {
+        const node = this.#byMember[index];
+        if (node?.open !== true) continue;
+        const cost = costOf(node, request, nowMs);
+        if (cost === 0) return node;
+        if (cost < bestCost) {
+          best = node;
+          bestCost = cost;
+        }
+      }
+    }
+    if (bestCost < NO_REPLICA) return best;
+    // A rotation by the key spreads what is left over the others.
+    const nodes = this.#nodes;
+    for (let i = 0; i < nodes.length; i++) {
+      const node = nodes[(request.keyHash + i) % nodes.length] as NodeState;
+      if (!node.open) continue;
+      const cost = NO_REPLICA + costOf(node, request, nowMs);
+      if (cost < bestCost) {
+        best = node;
+        bestCost = cost;
+      }
+    }
+    return best;
+  }
+
+  /** Whether a node other than `node` is connected and well: whether giving up on it early leads anywhere. */
+  hasOther(node: NodeState, nowMs: number): boolean {
+    for (const other of this.#nodes) {
+      if (other !== node && other.open && !other.isAvoided(nowMs)) return true;
+    }
+    return false;
+  }
+
+  /** A ping was answered. */
+  heard(node: NodeState, pong: NodePong, roundTripMs: number): void {
+    node.silent = false;
+    node.quarantined = pong.quarantined;
+    node.roundTripMs = roundTripMs;
+    this.#judgeRoundTrips();
+  }
+
+  view(clockOffsetMs: number): ClusterView {
+    const welcome = this.#welcome;
+    if (welcome === undefined || this.#placement === undefined) {
+      throw new KvError('INTERNAL', 'The cluster is looked at before a node has greeted.');
+    }
+    return {
+      name: welcome.clusterName,
+      id: welcome.clusterId,
+      placementVersion: this.#placement.version,
+      replicationFactor: welcome.replicationFactor,
+      members: this.#placement.members.map((member, index): MemberView => {
+        const node = this.#byMember[index];
+        return {
+          id: member.id,
+          address: member.address,
+          zone: member.zone,
+          connected: node?.open === true,
+          quarantined: node?.quarantined === true,
+          ...(node?.roundTripMs === undefined ? {} : { roundTripMs: node.roundTripMs }),
+        };
+      }),
+      refused: [...this.#refused],
+      limits: { maxKeyBytes: welcome.maxKeyBytes, maxValueBytes: welcome.maxValueBytes },
+      maxDriftMs: welcome.maxDriftMs,
+      clockOffsetMs,
+    };
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.#closed = true;
+    await Promise.all(this.#nodes.map((node) => node.link.close(graceMs)));
+  }
+
+  #openLink(endpoint: string): void {
+    if (this.#nodes.some((node) => node.endpoint === endpoint)) return;
+    if (this.#refused.some((refused) => refused.endpoint === endpoint)) return;
+    const node = new NodeState(endpoint);
+    this.#nodes.push(node);
+    node.link = this.#linker.open(endpoint, (state) => this.#onState(node, state));
+  }
+
+  #onState(node: NodeState, state: LinkState): void {
+    if (this.#closed || !this.#nodes.includes(node)) return;
+    if (state.kind === 'closed') {
+      node.closed(state);
+      if (state.fatal) this.#refuse(node, state.code, state.message);
+    } else {
+      this.#onGreeting(node, state.welcome, state.roundTripMs);
+    }
+    this.#onChange();
+  }
+
+  #onGreeting(node: NodeState, welcome: Welcome, roundTripMs: number): void {
+    const known = this.#welcome;
+    if (known !== undefined && welcome.clusterId !== known.clusterId) {
+      const own = `${known.clusterName} (${known.clusterId})`;
+      const other = `${welcome.clusterName} (${welcome.clusterId})`;
+      this.#refuse(
+        node,
+        'WRONG_CLUSTER',
+        `${node.endpoint} belongs to cluster ${other}, this connection to ${own}`,
+      );
+      return;
+    }
+    const twin = this.#nodes.find((other) => other !== node && other.nodeId === welcome.nodeId);
+    if (twin?.open === true) {
+      // Two names of one node, as localhost and 127.0.0.1: one link is enough.
+      this.#drop(node);
+      return;
+    }
+    if (twin !== undefined) this.#drop(twin);
+    node.opened(welcome);
+    node.roundTripMs = roundTripMs;
+    if (known === undefined || welcome.placementVersion > known.placementVersion) {
+      this.#adopt(welcome);
+    } else {
+      this.#matchMembers();
+    }
+    this.#judgeRoundTrips();
+    this.#onOpen(node, welcome, roundTripMs);
+  }
+
+  /** Goes by the member list of `welcome` from now on: finds members that are new, leaves those that have gone. */
+  #adopt(welcome: Welcome): void {
+    this.#welcome = welcome;
+    this.#placement = createPlacement(
+      welcome.members,
+      welcome.replicationFactor,
+      welcome.placementVersion,
+    );
+    const ids = new Set(welcome.members.map((member) => member.id));
+    for (const node of this.#nodes) {
+      if (node.nodeId !== undefined && !ids.has(node.nodeId)) this.#drop(node);
+    }
+    this.#matchMembers();
+    this.#placement.members.forEach((member, index) => {
+      if (this.#byMember[index] === undefined) this.#openLink(member.address);
+    });
+  }
+
+  #matchMembers(): void {
+    const members = this.#placement?.members ?? [];
+    this.#byMember = members.map((member) => {
+      const node = this.#nodes.find((candidate) => candidate.nodeId === member.id);
+      if (node !== undefined) node.zone = member.zone;
+      return node;
+    });
+  }
+
+  #refuse(node: NodeState, code: ErrorCode, message: string): void {
+    this.#refused.push({ endpoint: node.endpoint, code, message });
+    this.#drop(node);
+  }
+
+  #drop(node: NodeState): void {
+    node.open = false;
+    this.#nodes = this.#nodes.filter((kept) => kept !== node);
+    this.#matchMembers();
+    void node.link.close(0);
+  }
+
+  #judgeRoundTrips(): void {
+    let shortestMs = Infinity;
+    for (const node of this.#nodes) {
+      if (node.open && node.roundTripMs !== undefined && node.roundTripMs < shortestMs) {
+        shortestMs = node.roundTripMs;
+      }
+    }
+    for (const node of this.#nodes) {
+      const { roundTripMs = 0 } = node;
+      node.slow = roundTripMs > SLOW_FACTOR * shortestMs + SLOW_MARGIN_MS;
+    }
+  }
+}
+
+function costOf(node: NodeState, request: RouteRequest, nowMs: number): number {
+  let cost = 0;
+  if (node.slow) cost += SLOW;
+  if (request.zone !== '' && node.zone !== request.zone) cost += OTHER_ZONE;
+  if (node.quarantined && request.kind === 'put') cost += WRONG_CLOCK;
+  if (node.isAvoided(nowMs)) cost += AVOIDED;
+  for (const attempt of request.tried) if (attempt.node === node) cost += TRIED;
+  return cost;
+}

@@ -1,0 +1,355 @@
+import { invalidArgument, KvError } from '../core/errors.js';
+import { hash32 } from '../core/hash.js';
+import { prefixEnd } from '../core/key-range.js';
+import { checkValue, MAX_SCAN_LIMIT } from '../core/limits.js';
+import { versionOf } from '../core/record.js';
+import type { Version } from '../core/version.js';
+import { runBatch, type BatchOutcome, type ItemStarter } from './batch.js';
+import { typeOf, type Codec } from './codec.js';
+import { decodeValue, encodeValue, entryOf, keyEntryOf } from './entry.js';
+import { keyBytes, storedKey } from './keys.js';
+import type {
+  BatchOperation,
+  BatchOptions,
+  BatchResult,
+  ClusterView,
+  Entry,
+  Key,
+  Kv,
+  KvDefaults,
+  ReadOptions,
+  ScanOptions,
+  WriteOptions,
+  Written,
+} from './kv.js';
+import {
+  checkFlag,
+  checkInteger,
+  checkObject,
+  checkVersion,
+  planRequest,
+  profileWith,
+  type Plan,
+  type Profile,
+} from './request-options.js';
+import { Get, PromisedResult, Write, type Reader } from './requests.js';
+import { scanRecords, type ScanRange } from './scan.js';
+import type { Session } from './session.js';
+
+const DEFAULT_PAGE_SIZE = 1_000;
+const NO_BYTES = new Uint8Array(0);
+
+/** What a batch item is once it has been checked. */
+interface PreparedItem {
+  readonly key: Uint8Array;
+  /** Undefined: a delete, or a get. */
+  readonly value: Uint8Array | undefined;
+  readonly plan: Plan;
+}
+
+/** A Kv: the keys under one prefix, with values of one codec and with one set of defaults, over a session that it shares. */
+export class Keyspace<V> implements Kv<V> {
+  readonly #session: Session;
+  readonly #prefix: Uint8Array;
+  readonly #codec: Codec<V>;
+  readonly #profile: Profile;
+  readonly #values: Reader<V>;
+  readonly #entries: Reader<Entry<V>>;
+
+  constructor(session: Session, prefix: Uint8Array, codec: Codec<V>, profile: Profile) {
+    this.#session = session;
+    this.#prefix = prefix;
+    this.#codec = codec;
+    this.#profile = profile;
+    this.#values = { read: (_key, fields) => decodeValue(codec, fields.value) };
+    this.#entries = {
+      read: (key, fields, receipt) =>
+        entryOf(this.#ownKey(key), decodeValue(codec, fields.value), fields, receipt),
+    };
+  }
+
+  get(key: Key, options?: ReadOptions): Promise<V | undefined> {
+    return this.#get(key, options, this.#values);
+  }
+
+  getEntry(key: Key, options?: ReadOptions): Promise<Entry<V> | undefined> {
+    return this.#get(key, options, this.#entries);
+  }
+
+  put(key: Key, value: V, options?: WriteOptions): Promise<Written> {
+    const result = new PromisedResult<Written>();
+    try {
+      const plan = this.#plan(this.#profile.write, options);
+      const bytes = this.#storedKey(key);
+      this.#session.start(new Write(this.#session, bytes, this.#encode(value), plan, result, 0));
+    } catch (error) {
+      result.failed(0, error as KvError);
+    }
+    return result.promise;
+  }
+
+  delete(key: Key, options?: WriteOptions): Promise<Written> {
+    const result = new PromisedResult<Written>();
+    try {
+      const plan = this.#plan(this.#profile.write, options);
+      const bytes = this.#storedKey(key);
+      this.#session.start(new Write(this.#session, bytes, undefined, plan, result, 0));
+    } catch (error) {
+      result.failed(0, error as KvError);
+    }
+    return result.promise;
+  }
+
+  async getMany(keys: Iterable<Key>, options?: ReadOptions): Promise<(V | undefined)[]> {
+    const plan = this.#plan(this.#profile.read, options);
+    const prepared = Array.from(iterable('keys', keys), (key, index) =>
+      named(`keys[${index}]`, () => this.#storedKey(key)),
+    );
+    const itemPlan: Plan = { ...plan, signal: undefined };
+    const start: ItemStarter<V | undefined> = (index, outlet) =>
+      new Get(this.#session, prepared[index] as Uint8Array, itemPlan, this.#values, outlet, index);
+    const outcome = await runBatch(this.#session, prepared.length, start, true, plan.signal);
+    throwFirst(outcome, 'keys', false);
+    return outcome.results as (V | undefined)[];
+  }
+
+  async putMany(
+    entries: Iterable<readonly [Key, V]>,
+    options?: Omit<WriteOptions, 'version'>,
+  ): Promise<Written[]> {
+    const plan = this.#plan(this.#profile.write, options);
+    if (plan.version !== undefined) {
+      throw invalidArgument(
+        'version',
+        'is of one write; give it to put, or to the items of a batch',
+      );
+    }
+    const prepared = Array.from(iterable('entries', entries), (entry, index) =>
+      named(`entries[${index}]`, () => {
+        if (!Array.isArray(entry))
+          throw invalidArgument('entry', 'must be a pair of key and value');
+        const [key, value] = entry as readonly [Key, V];
+        return { key: this.#storedKey(key), value: this.#encode(value) };
+      }),
+    );
+    const itemPlan: Plan = { ...plan, signal: undefined };
+    const start: ItemStarter<Written> = (index, outlet) => {
+      const { key, value } = prepared[index] as { key: Uint8Array; value: Uint8Array };
+      return new Write(this.#session, key, value, itemPlan, outlet, index);
+    };
+    const outcome = await runBatch(this.#session, prepared.length, start, true, plan.signal);
+    throwFirst(outcome, 'entries', true);
+    return outcome.results as Written[];
+  }
+
+  async batch(
+    operations: readonly BatchOperation<V>[],
+    options?: BatchOptions,
+  ): Promise<BatchResult<V>[]> {
+    const { signal, ...reading } = this.#plan(this.#profile.read, options);
+    const { signal: _, ...writing } = this.#plan(this.#profile.write, options);
+    const read: Plan = { ...reading, signal: undefined };
+    const write: Plan = { ...writing, signal: undefined };
+    const list = Array.from(iterable('operations', operations));
+    const prepared = list.map((operation, index) => this.#prepare(operation, index, read, write));
+    const start: ItemStarter<Entry<V> | Written | undefined> = (index, outlet) => {
+      const item = prepared[index] as PreparedItem | KvError;
+      if (item instanceof KvError) return item;
+      const { key, value, plan } = item;
+      return list[index]?.type === 'get'
+        ? new Get(this.#session, key, plan, this.#entries, outlet, index)
+        : new Write(this.#session, key, value, plan, outlet, index);
+    };
+    const { results } = await runBatch(this.#session, list.length, start, false, signal);
+    return list.map(({ type }, index): BatchResult<V> => {
+      const result = results[index];
+      if (result instanceof KvError) return { ok: false, type, error: result };
+      return type === 'get'
+        ? { ok: true, type, entry: result as Entry<V> | undefined }
+        : { ok: true, type, written: result as Written };
+    });
+  }
+
+  scan(options?: ScanOptions & { readonly keysOnly?: false }): AsyncIterable<Entry<V>>;
+  scan(options: ScanOptions & { readonly keysOnly: true }): AsyncIterable<Entry<undefined>>;
+  scan(options: ScanOptions): AsyncIterable<Entry<V | undefined>>;
+  scan(options: ScanOptions = {}): AsyncIterable<Entry<V | undefined>> {
+    return this.#scan(options);
+  }
+
+  async *#scan(options: ScanOptions): AsyncGenerator<Entry<V | undefined>, void, void> {
+    const plan = this.#plan(this.#profile.read, options);
+    const range = this.#range(options);
+    for await (const records of scanRecords(this.#session, range, plan)) {
+      for (const { key, record, fields } of records) {
+        const own = this.#ownKey(key);
+        yield fields === undefined
+          ? keyEntryOf(own, versionOf(record))
+          : entryOf<V | undefined>(own, decodeValue(this.#codec, fields.value), fields);
+      }
+    }
+  }
+
+  namespace(prefix: string): Kv<V> {
+    const bytes = keyBytes(this.#prefix, prefix, 'prefix');
+    if (bytes.length === this.#prefix.length) throw invalidArgument('prefix', 'must not be empty');
+    return new Keyspace(this.#session, bytes, this.#codec, this.#profile);
+  }
+
+  withCodec<T>(codec: Codec<T>): Kv<T> {
+    return new Keyspace(this.#session, this.#prefix, checkCodec(codec), this.#profile);
+  }
+
+  with(defaults: KvDefaults): Kv<V> {
+    const profile = profileWith(this.#profile, defaults);
+    return new Keyspace(this.#session, this.#prefix, this.#codec, profile);
+  }
+
+  cluster(): ClusterView {
+    return this.#session.view();
+  }
+
+  preferenceOf(key: Key): readonly string[] {
+    return this.#session.map.preferenceOf(hash32(this.#storedKey(key)));
+  }
+
+  close(): Promise<void> {
+    return this.#session.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#session.close();
+  }
+
+  #get<R>(key: Key, options: ReadOptions | undefined, reader: Reader<R>): Promise<R | undefined> {
+    const result = new PromisedResult<R | undefined>();
+    try {
+      const plan = this.#plan(this.#profile.read, options);
+      this.#session.start(new Get(this.#session, this.#storedKey(key), plan, reader, result, 0));
+    } catch (error) {
+      result.failed(0, error as KvError);
+    }
+    return result.promise;
+  }
+
+  #plan(base: Plan, options: (ReadOptions & WriteOptions) | BatchOptions | undefined): Plan {
+    const plan = planRequest(base, options);
+    this.#session.checkOpen();
+    if (plan.signal?.aborted === true) {
+      const cause: unknown = plan.signal.reason;
+      throw new KvError('CANCELLED', 'The signal had fired before the call.', { cause });
+    }
+    return plan;
+  }
+
+  #storedKey(key: Key): Uint8Array {
+    return storedKey(this.#prefix, key, this.#session.limits);
+  }
+
+  /** The key as users of this Kv name it: a copy, so that an entry that is kept does not keep its whole page. */
+  #ownKey(key: Uint8Array): Uint8Array {
+    return Uint8Array.prototype.slice.call(key, this.#prefix.length);
+  }
+
+  #encode(value: V): Uint8Array {
+    const bytes = encodeValue(this.#codec, value);
+    const problem = checkValue(bytes.length, this.#session.limits);
+    if (problem !== undefined) throw problem;
+    return bytes;
+  }
+
+  #prepare(
+    operation: BatchOperation<V>,
+    index: number,
+    read: Plan,
+    write: Plan,
+  ): PreparedItem | KvError {
+    try {
+      return named(`operations[${index}]`, () => {
+        checkObject('operation', operation);
+        const key = this.#storedKey(operation.key);
+        switch (operation.type) {
+          case 'get':
+            return { key, value: undefined, plan: read };
+          case 'put':
+            return { key, value: this.#encode(operation.value), plan: stamped(write, operation) };
+          case 'delete':
+            return { key, value: undefined, plan: stamped(write, operation) };
+          default:
+            throw invalidArgument('type', 'must be get, put or delete');
+        }
+      });
+    } catch (error) {
+      return error as KvError;
+    }
+  }
+
+  #range(options: ScanOptions): ScanRange {
+    const { prefix, gte, lt, reverse, limit, keysOnly, pageSize } = options;
+    if (prefix !== undefined && (gte !== undefined || lt !== undefined)) {
+      throw invalidArgument('prefix', 'goes alone: gte and lt say the same in another way');
+    }
+    const from = keyBytes(
+      this.#prefix,
+      prefix ?? gte ?? NO_BYTES,
+      prefix === undefined ? 'gte' : 'prefix',
+    );
+    const to =
+      lt === undefined
+        ? prefixEnd(prefix === undefined ? this.#prefix : from)
+        : keyBytes(this.#prefix, lt, 'lt');
+    return {
+      gte: from,
+      lt: to ?? NO_BYTES,
+      reverse: reverse === undefined ? false : checkFlag('reverse', reverse),
+      limit:
+        limit === undefined ? Infinity : checkInteger('limit', limit, 1, Number.MAX_SAFE_INTEGER),
+      keysOnly: keysOnly === undefined ? false : checkFlag('keysOnly', keysOnly),
+      pageSize:
+        pageSize === undefined
+          ? DEFAULT_PAGE_SIZE
+          : checkInteger('pageSize', pageSize, 1, MAX_SCAN_LIMIT),
+    };
+  }
+}
+
+/** Throws INVALID_ARGUMENT unless it has the shape of a codec. */
+export function checkCodec<V>(codec: Codec<V>): Codec<V> {
+  checkObject('codec', codec);
+  if (typeof codec.encode === 'function' && typeof codec.decode === 'function') return codec;
+  throw invalidArgument('codec', 'must have encode and decode');
+}
+
+function stamped(plan: Plan, operation: { readonly version?: Version }): Plan {
+  const { version } = operation;
+  return version === undefined ? plan : { ...plan, version: checkVersion('version', version) };
+}
+
+function iterable<T>(field: string, items: Iterable<T>): Iterable<T> {
+  if (typeof (items as Partial<Iterable<T>> | null | undefined)?.[Symbol.iterator] === 'function') {
+    return items;
+  }
+  throw invalidArgument(field, `must be iterable, got ${typeOf(items)}`);
+}
+
+/** Puts the place of an item before what is wrong with it: `entries[17].key: must not be empty`. */
+function named<T>(place: string, prepare: () => T): T {
+  try {
+    return prepare();
+  } catch (error) {
+    if (!(error instanceof KvError)) throw error;
+    throw new KvError(error.code, `${place}.${error.message}`, { cause: error.cause });
+  }
+}
+
+/** The first failure as that of the whole: of several writes some may be done although this one is not. */
+function throwFirst(outcome: BatchOutcome<unknown>, field: string, writes: boolean): void {
+  if (outcome.firstFailure === undefined) return;
+  const { index, error } = outcome.firstFailure;
+  throw new KvError(error.code, `${field}[${index}]: ${error.message}`, {
+    outcome: writes && outcome.begun > 1 ? 'unknown' : error.outcome,
+    cause: error,
+    ...(error.node === undefined ? {} : { node: error.node }),
+    ...(error.receipt === undefined ? {} : { receipt: error.receipt }),
+  });
+}

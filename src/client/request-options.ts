@@ -1,0 +1,157 @@
+import {
+  CONSISTENCY_LEVELS,
+  DEFAULT_CONSISTENCY,
+  isConsistency,
+  isLocal,
+  type Consistency,
+} from '../core/consistency.js';
+import { invalidArgument } from '../core/errors.js';
+import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../core/limits.js';
+import { MAX_LOGICAL, MAX_WALL_MS, encodeVersion, type Version } from '../core/version.js';
+import { typeOf } from './codec.js';
+import type { BatchOptions, KvDefaults, ReadOptions, WriteOptions } from './kv.js';
+
+/** How one request is to be carried out: checked, and with nothing left open. */
+export interface Plan {
+  readonly level: Consistency;
+  /** Empty: none was named. */
+  readonly zone: string;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+  readonly receipt: boolean;
+  /** Of a get: 16 bytes, or empty. */
+  readonly minVersion: Uint8Array;
+  /** Of a write that is sent again: the stamp that it had. */
+  readonly version: Version | undefined;
+}
+
+/** What the requests of one Kv leave out. Plans for requests without options are made once. */
+export interface Profile {
+  readonly read: Plan;
+  readonly write: Plan;
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+const BASE_PLAN: Plan = {
+  level: DEFAULT_CONSISTENCY,
+  zone: '',
+  timeoutMs: DEFAULT_TIMEOUT_MS,
+  signal: undefined,
+  receipt: false,
+  minVersion: NO_BYTES,
+  version: undefined,
+};
+
+export const BASE_PROFILE: Profile = { read: BASE_PLAN, write: BASE_PLAN };
+
+/** `profile` with the defaults laid over it. A local level without a zone is refused when it is used, not here. */
+export function profileWith(profile: Profile, defaults: KvDefaults): Profile {
+  checkObject('options', defaults);
+  const { consistency, profile: levels, zone, timeoutMs } = defaults;
+  if (levels !== undefined) checkObject('profile', levels);
+  const shared = {
+    ...(consistency === undefined ? {} : { level: checkLevel('consistency', consistency) }),
+    ...(zone === undefined ? {} : { zone: checkZone(zone) }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs: checkTimeout('timeoutMs', timeoutMs) }),
+  };
+  const { read, write } = levels ?? {};
+  return {
+    read: {
+      ...profile.read,
+      ...shared,
+      ...(read === undefined ? {} : { level: checkLevel('profile.read', read) }),
+    },
+    write: {
+      ...profile.write,
+      ...shared,
+      ...(write === undefined ? {} : { level: checkLevel('profile.write', write) }),
+    },
+  };
+}
+
+/** The plan of a request. Throws INVALID_ARGUMENT for what is out of bounds. */
+export function planRequest(
+  base: Plan,
+  options: (ReadOptions & WriteOptions) | BatchOptions | undefined,
+): Plan {
+  if (options === undefined) {
+    if (isLocal(base.level) && base.zone === '') throw zoneMissing(base.level);
+    return base;
+  }
+  checkObject('options', options);
+  const { consistency, zone, timeoutMs, signal, receipt, minVersion, version } =
+    options as ReadOptions & WriteOptions;
+  const plan: Plan = {
+    level: consistency === undefined ? base.level : checkLevel('consistency', consistency),
+    zone: zone === undefined ? base.zone : checkZone(zone),
+    timeoutMs: timeoutMs === undefined ? base.timeoutMs : checkTimeout('timeoutMs', timeoutMs),
+    signal: signal === undefined ? undefined : checkSignal(signal),
+    receipt: receipt === undefined ? base.receipt : checkFlag('receipt', receipt),
+    minVersion:
+      minVersion === undefined ? NO_BYTES : encodeVersion(checkVersion('minVersion', minVersion)),
+    version: version === undefined ? undefined : checkVersion('version', version),
+  };
+  if (isLocal(plan.level) && plan.zone === '') throw zoneMissing(plan.level);
+  return plan;
+}
+
+export function checkObject(field: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null) {
+    throw invalidArgument(field, `must be an object, got ${typeOf(value)}`);
+  }
+}
+
+export function checkInteger(field: string, value: number, min: number, max: number): number {
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  throw invalidArgument(field, `must be a whole number from ${min} to ${max}, got ${show(value)}`);
+}
+
+export function checkFlag(field: string, value: boolean): boolean {
+  if (typeof value === 'boolean') return value;
+  throw invalidArgument(field, `must be true or false, got ${show(value)}`);
+}
+
+export function checkTimeout(field: string, value: number): number {
+  if (typeof value === 'number' && value >= 1 && value <= MAX_TIMEOUT_MS) return value;
+  throw invalidArgument(
+    field,
+    `must be from 1 to ${MAX_TIMEOUT_MS} milliseconds, got ${show(value)}`,
+  );
+}
+
+export function checkSignal(signal: AbortSignal): AbortSignal {
+  if (signal instanceof AbortSignal) return signal;
+  throw invalidArgument('signal', `must be an AbortSignal, got ${typeOf(signal)}`);
+}
+
+export function checkVersion(field: string, version: Version): Version {
+  checkObject(field, version);
+  checkInteger(`${field}.wallMs`, version.wallMs, 0, MAX_WALL_MS);
+  checkInteger(`${field}.logical`, version.logical, 0, MAX_LOGICAL);
+  checkInteger(`${field}.writerHi`, version.writerHi, 0, 0xffff_ffff);
+  checkInteger(`${field}.writerLo`, version.writerLo, 0, 0xffff_ffff);
+  return version;
+}
+
+function checkLevel(field: string, level: Consistency): Consistency {
+  if (isConsistency(level)) return level;
+  throw invalidArgument(
+    field,
+    `unknown level ${show(level)}; the levels are ${CONSISTENCY_LEVELS.join(', ')}`,
+  );
+}
+
+function checkZone(zone: string): string {
+  if (typeof zone === 'string' && zone.length > 0 && zone.length <= 64) return zone;
+  throw invalidArgument('zone', `must be a string of 1 to 64 characters, got ${show(zone)}`);
+}
+
+function zoneMissing(level: Consistency): Error {
+  return invalidArgument('zone', `${level} counts the replicas of one zone: name it`);
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : typeOf(value);
+}

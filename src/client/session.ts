@@ -1,0 +1,346 @@
+import { backoffMs } from '../core/backoff.js';
+import { KvError } from '../core/errors.js';
+import { HybridClock } from '../core/hlc.js';
+import { REPLICA_DRIFT_FACTOR, type Limits, DEFAULT_LIMITS } from '../core/limits.js';
+import { RetryBudget } from '../core/retry-budget.js';
+import { readU32, type Version } from '../core/version.js';
+import type { Clock } from '../io/clock.js';
+import type { Linker, Welcome } from '../io/link.js';
+import type { Random } from '../io/random.js';
+import type { CancelTimer, Timers } from '../io/timers.js';
+import { ClusterMap } from './cluster-map.js';
+import type { ClusterView } from './kv.js';
+import type { NodeState } from './node-state.js';
+import type { Operation } from './operation.js';
+import { ServerClock } from './server-clock.js';
+
+/** What the SDK needs of the world. The simulation brings its own. */
+export interface ClientPorts {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly linker: Linker;
+}
+
+/** Operations that may be with the nodes at once; more wait here, in the order in which they were asked for. */
+const WINDOW_OPERATIONS = 2_048;
+/** The same in bytes of records, so that a window of large values does not fill the nodes' memory. */
+const WINDOW_BYTES = 16 * 1024 * 1024;
+/** Deadlines and waits are looked at this often while operations are under way. */
+const SWEEP_MS = 10;
+const PING_INTERVAL_MS = 2_000;
+const PING_TIMEOUT_MS = 1_000;
+/** Many stamps are refused at once; the clocks are measured once for them. */
+const RESYNC_PAUSE_MS = 100;
+const RETRY_BACKOFF = { baseMs: 25, maxMs: 1_000 };
+const CLOSE_GRACE_MS = 5_000;
+
+/**
+ * One connection to a cluster, shared by every Kv made from it: links to the nodes, the clock that stamps, the retry budget,
+ * and the operations under way. One timer serves them all.
+ */
+export class Session {
+  readonly map: ClusterMap;
+  readonly budget = new RetryBudget();
+  readonly #timers: Timers;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #serverClock: ServerClock;
+  readonly #writer: { readonly hi: number; readonly lo: number };
+  #hlc: HybridClock | undefined;
+  #limits: Limits = DEFAULT_LIMITS;
+  #stopPings: CancelTimer | undefined;
+  #onGreeted: (() => void) | undefined;
+  #onLinkChange: (() => void) | undefined;
+
+  /** What is under way, the oldest first: first those in the window, behind them those that wait for a place in it. */
+  #first: Operation | undefined;
+  #last: Operation | undefined;
+  #nextWaiting: Operation | undefined;
+  #count = 0;
+  #admitted = 0;
+  #admittedBytes = 0;
+  #resyncAgainMs = 0;
+  /** No operation is due before it. */
+  #wakeAtMs = Infinity;
+  #sweeping = false;
+  readonly #sweep = (): void => this.#sweepNow();
+
+  #closing: Promise<void> | undefined;
+  #onIdle: (() => void) | undefined;
+
+  constructor(ports: ClientPorts) {
+    this.#timers = ports.timers;
+    this.#clock = ports.clock;
+    this.#random = ports.random;
+    this.#serverClock = new ServerClock(ports.clock);
+    // Never stored and never configured, so a cloned process does not share it.
+    const writer = ports.random.bytes(8);
+    this.#writer = { hi: readU32(writer, 0), lo: readU32(writer, 4) };
+    this.map = new ClusterMap(
+      ports.linker,
+      (node, welcome, roundTripMs) => this.#onOpen(node, welcome, roundTripMs),
+      () => this.#onLinkChange?.(),
+    );
+  }
+
+  /**
+   * Resolves when one of the endpoints has greeted. Rejects with UNAVAILABLE when none has within `timeoutMs`, saying of each
+   * why; at once when all refuse for good; with CANCELLED when `signal` fires.
+   */
+  open(endpoints: readonly string[], timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const stop = (error?: KvError): void => {
+        cancelTimer();
+        signal?.removeEventListener('abort', onAbort);
+        this.#onGreeted = undefined;
+        this.#onLinkChange = undefined;
+        if (error === undefined) {
+          resolve();
+        } else {
+          reject(error);
+          void this.close();
+        }
+      };
+      const onAbort = (): void => {
+        const cause: unknown = signal?.reason;
+        stop(new KvError('CANCELLED', 'The caller cancelled connecting.', { cause }));
+      };
+      const cancelTimer = this.#timers.after(timeoutMs, () => {
+        const message = `No node answered within ${timeoutMs} ms: ${this.unreachable()}.`;
+        stop(new KvError('UNAVAILABLE', message));
+      });
+      signal?.addEventListener('abort', onAbort);
+      this.#onGreeted = stop;
+      this.#onLinkChange = () => {
+        const refused = this.map.refused[0];
+        if (refused !== undefined && this.map.nodes.length === 0) {
+          stop(new KvError(refused.code, refused.message, { node: refused.endpoint }));
+        }
+      };
+      this.map.open(endpoints);
+    });
+  }
+
+  nowMs(): number {
+    return this.#clock.monotonicMs();
+  }
+
+  /** The wall clock of the servers: what expiry is judged by. */
+  wallMs(): number {
+    return this.#serverClock.wallMs();
+  }
+
+  get limits(): Limits {
+    return this.#limits;
+  }
+
+  view(): ClusterView {
+    return this.map.view(this.#serverClock.offsetMs);
+  }
+
+  /** A version above all that this connection has stamped or read. */
+  stamp(): Version {
+    const version = this.#hlc?.stamp();
+    if (version === undefined) throw new KvError('INTERNAL', 'The clock has no stamp to give.');
+    return version;
+  }
+
+  /** Later stamps will be above `version`, unless it lies further ahead than any healthy node admits. */
+  observe(version: Version): void {
+    this.#hlc?.observe(version);
+  }
+
+  backoffMs(retry: number): number {
+    return backoffMs(RETRY_BACKOFF, retry, this.#random.fraction());
+  }
+
+  /** A number that spreads what has no key of its own over the nodes. */
+  anyHash(): number {
+    return Math.floor(this.#random.fraction() * 0x1_0000_0000);
+  }
+
+  /** What is wrong with each endpoint, in one line. */
+  unreachable(): string {
+    const reasons = this.map.nodes.map(
+      ({ name, failure }) => `${name}: ${failure?.message ?? 'no answer yet'}`,
+    );
+    for (const { endpoint, message } of this.map.refused) reasons.push(`${endpoint}: ${message}`);
+    return reasons.join('; ');
+  }
+
+  /** Throws UNAVAILABLE once the connection is being closed. */
+  checkOpen(): void {
+    if (this.#closing !== undefined) {
+      throw new KvError('UNAVAILABLE', 'This connection has been closed.');
+    }
+  }
+
+  /** Takes the operation over: it is settled by an answer, its deadline or its caller. */
+  start(operation: Operation): void {
+    const nowMs = this.nowMs();
+    operation.previous = this.#last;
+    if (this.#last === undefined) this.#first = operation;
+    else this.#last.next = operation;
+    this.#last = operation;
+    this.#count++;
+    this.budget.deposit(nowMs);
+    if (operation.wakeAtMs < this.#wakeAtMs) this.#wakeAtMs = operation.wakeAtMs;
+    if (!this.#sweeping) {
+      this.#sweeping = true;
+      this.#timers.after(SWEEP_MS, this.#sweep);
+    }
+    this.#nextWaiting ??= operation;
+    if (this.#nextWaiting === operation) this.#admit(nowMs);
+  }
+
+  /** Called by an operation when it has settled. */
+  leave(operation: Operation): void {
+    const { previous, next } = operation;
+    if (previous === undefined) this.#first = next;
+    else previous.next = next;
+    if (next === undefined) this.#last = previous;
+    else next.previous = previous;
+    if (this.#nextWaiting === operation) this.#nextWaiting = next;
+    operation.previous = undefined;
+    operation.next = undefined;
+    this.#count--;
+    if (operation.admitted) {
+      this.#admitted--;
+      this.#admittedBytes -= operation.key.length + operation.record.length;
+      if (this.#nextWaiting !== undefined) this.#admit(this.nowMs());
+    }
+    if (this.#count === 0) this.#onIdle?.();
+  }
+
+  wakeAt(operation: Operation, atMs: number): void {
+    operation.wakeAtMs = atMs;
+    if (atMs < this.#wakeAtMs) this.#wakeAtMs = atMs;
+  }
+
+  /** Resolves after `delayMs`, or when `signal` fires. */
+  pause(delayMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const stop = (): void => {
+        cancel();
+        signal.removeEventListener('abort', stop);
+        resolve();
+      };
+      const cancel = this.#timers.after(delayMs, stop);
+      signal.addEventListener('abort', stop);
+    });
+  }
+
+  /** Measures the clocks of all nodes anew: a stamp was refused, or the local clock was set. */
+  resyncClock(): void {
+    const nowMs = this.nowMs();
+    if (nowMs < this.#resyncAgainMs) return;
+    this.#resyncAgainMs = nowMs + RESYNC_PAUSE_MS;
+    for (const node of this.map.nodes) node.offsets.clear();
+    this.#pingAll();
+  }
+
+  /** Lets what is under way finish for up to the grace, then cancels it and closes the links. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#count > 0) {
+      await new Promise<void>((resolve) => {
+        const cancel = this.#timers.after(CLOSE_GRACE_MS, resolve);
+        this.#onIdle = () => {
+          cancel();
+          resolve();
+        };
+      });
+      const cause = new Error('the connection was closed');
+      while (this.#first !== undefined) this.#first.abort(cause);
+    }
+    this.#stopPings?.();
+    await this.map.close(CLOSE_GRACE_MS);
+  }
+
+  /** Gives places in the window to those that wait, in order. */
+  #admit(nowMs: number): void {
+    let operation = this.#nextWaiting;
+    while (
+      operation !== undefined &&
+      this.#admitted < WINDOW_OPERATIONS &&
+      (this.#admittedBytes < WINDOW_BYTES || this.#admitted === 0)
+    ) {
+      this.#nextWaiting = operation.next;
+      this.#admitted++;
+      this.#admittedBytes += operation.key.length + operation.record.length;
+      operation.admitted = true;
+      operation.attempt(nowMs);
+      operation = this.#nextWaiting;
+    }
+  }
+
+  #sweepNow(): void {
+    this.#sweeping = false;
+    const nowMs = this.nowMs();
+    if (nowMs >= this.#wakeAtMs) this.#wakeDue(nowMs);
+    if (this.#count > 0 && !this.#sweeping) {
+      this.#sweeping = true;
+      this.#timers.after(SWEEP_MS, this.#sweep);
+    }
+  }
+
+  /** Waking settles operations and starts others, so what is due is gathered first. */
+  #wakeDue(nowMs: number): void {
+    const due: Operation[] = [];
+    let nextMs = Infinity;
+    for (let operation = this.#first; operation !== undefined; operation = operation.next) {
+      if (operation.wakeAtMs <= nowMs) due.push(operation);
+      else if (operation.wakeAtMs < nextMs) nextMs = operation.wakeAtMs;
+    }
+    this.#wakeAtMs = nextMs;
+    for (const operation of due) if (!operation.settled) operation.wake(nowMs);
+  }
+
+  #onOpen(node: NodeState, welcome: Welcome, roundTripMs: number): void {
+    node.offsets.clear();
+    node.offsets.add(welcome.wallMs, this.#clock.wallMs(), roundTripMs);
+    this.#serverClock.settle(this.map.nodes);
+    this.#limits = {
+      ...this.#limits,
+      maxKeyBytes: welcome.maxKeyBytes,
+      maxValueBytes: welcome.maxValueBytes,
+    };
+    if (this.#hlc === undefined) {
+      this.#hlc = new HybridClock({
+        wallMs: () => this.#serverClock.wallMs(),
+        writer: this.#writer,
+        // What one healthy node admits may be this far ahead of another, and is taken when it is read.
+        maxDriftMs: REPLICA_DRIFT_FACTOR * welcome.maxDriftMs,
+      });
+      this.#stopPings = this.#timers.every(PING_INTERVAL_MS, () => this.#keepTime());
+    }
+    this.#onGreeted?.();
+  }
+
+  #keepTime(): void {
+    if (this.#serverClock.jumped()) this.resyncClock();
+    else this.#pingAll();
+  }
+
+  #pingAll(): void {
+    for (const node of this.map.nodes) if (node.open) void this.#ping(node);
+  }
+
+  async #ping(node: NodeState): Promise<void> {
+    const sentMs = this.nowMs();
+    const answer = await node.link.ping(PING_TIMEOUT_MS);
+    if (answer.kind === 'pong') {
+      const roundTripMs = this.nowMs() - sentMs;
+      node.offsets.add(answer.wallMs, this.#clock.wallMs(), roundTripMs);
+      this.map.heard(node, answer, roundTripMs);
+      this.#serverClock.settle(this.map.nodes);
+    } else {
+      node.silent = node.open;
+    }
+  }
+}

@@ -1,0 +1,68 @@
+export interface RetryBudgetOptions {
+  /** How long a deposit or a withdrawal counts. */
+  readonly windowMs: number;
+  /** Retries allowed for every first attempt: 0.2 bounds the extra load of retrying at a fifth. */
+  readonly retriesPerAttempt: number;
+  /** Retries a second that are allowed in any case, so that a caller that asks seldom can retry as well. */
+  readonly retriesPerSecond: number;
+}
+
+export const DEFAULT_RETRY_BUDGET: RetryBudgetOptions = {
+  windowMs: 10_000,
+  retriesPerAttempt: 0.2,
+  retriesPerSecond: 100,
+};
+
+const SLICES = 10;
+
+/**
+ * A token bucket that leaks, after Finagle's RetryBudget: a first attempt deposits a part of a token, a retry takes a whole
+ * one, and both are forgotten after the window. However many operations fail at once, retries stay a bounded part of what is
+ * sent, so retrying cannot keep an overloaded cluster down.
+ *
+ * Time is passed in, on a clock that never goes back.
+ */
+export class RetryBudget {
+  readonly #sliceMs: number;
+  readonly #perAttempt: number;
+  readonly #reserve: number;
+  readonly #slices = new Float64Array(SLICES);
+  #slice = 0;
+  #balance = 0;
+
+  constructor(options: RetryBudgetOptions = DEFAULT_RETRY_BUDGET) {
+    this.#sliceMs = options.windowMs / SLICES;
+    this.#perAttempt = options.retriesPerAttempt;
+    this.#reserve = (options.retriesPerSecond * options.windowMs) / 1_000;
+  }
+
+  /** A first attempt was made. */
+  deposit(nowMs: number): void {
+    this.#add(nowMs, this.#perAttempt);
+  }
+
+  /** True, and the token is taken, when a retry may be made now. */
+  withdraw(nowMs: number): boolean {
+    this.#leak(nowMs);
+    if (this.#reserve + this.#balance < 1) return false;
+    this.#add(nowMs, -1);
+    return true;
+  }
+
+  #add(nowMs: number, tokens: number): void {
+    this.#leak(nowMs);
+    const at = this.#slice % SLICES;
+    this.#slices[at] = (this.#slices[at] as number) + tokens;
+    this.#balance += tokens;
+  }
+
+  #leak(nowMs: number): void {
+    const slice = Math.floor(nowMs / this.#sliceMs);
+    if (slice === this.#slice) return;
+    const passed = Math.min(slice - this.#slice, SLICES);
+    for (let i = 1; i <= passed; i++) this.#slices[(this.#slice + i) % SLICES] = 0;
+    this.#slice = slice;
+    // Summed anew, so that rounding errors leave with the slices they came from.
+    this.#balance = this.#slices.reduce((sum, tokens) => sum + tokens, 0);
+  }
+}

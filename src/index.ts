@@ -1,0 +1,29 @@
+/** The package's entry: connect to a cluster, read and write keys. */
+export { connect, type ConnectOptions } from './client/connect.js';
+export { bytesCodec, jsonCodec, textCodec, type Codec } from './client/codec.js';
+export type {
+  BatchOperation,
+  BatchOptions,
+  BatchResult,
+  ClusterView,
+  Entry,
+  Key,
+  Kv,
+  KvDefaults,
+  MemberView,
+  ReadOptions,
+  RefusedEndpoint,
+  ScanOptions,
+  WriteOptions,
+  Written,
+} from './client/kv.js';
+export { CONSISTENCY_LEVELS, isConsistency, type Consistency } from './core/consistency.js';
+export {
+  ERROR_CODES,
+  KvError,
+  type ErrorCode,
+  type KvErrorDetails,
+  type Outcome,
+} from './core/errors.js';
+export type { Receipt, ReplicaOutcome } from './core/receipt.js';
+export { compareVersions, formatVersion, parseVersion, type Version } from './core/version.js';
