@@ -124,9 +124,18 @@ export class HybridClock {
     return true;
   }
 
-  /** The wall part that a stamp would have now; what a new limit is counted from. */
+  /** The wall part that a stamp would have now. */
   nextMs(): number {
     return nextVersion(this.#latest, this.#wallMs(), this.#writer).wallMs;
+  }
+
+  /**
+   * The limit to write next: `aheadMs` beyond the wall, or just the next stamp where the clock is further ahead than that.
+   * Counted from the wall, because a clock that restarts begins at its limit: counted from the stamps, the limit of a node
+   * that crashes again and again would run away from the wall.
+   */
+  nextLimitMs(aheadMs: number): number {
+    return Math.max(Math.floor(this.#wallMs()) + aheadMs, this.nextMs());
   }
 
   /** True when fewer than `marginMs` are left until stamps run out: time to write a higher limit. */

@@ -183,13 +183,31 @@ describe('a hybrid clock', () => {
           wallMs += wentMs;
           const after = new HybridClock({ ...options, limitMs, after: lastVersionOf(limitMs) });
           expect(after.stamp()).toBeUndefined();
-          after.raiseLimit(after.nextMs() + 500);
+          after.raiseLimit(after.nextLimitMs(500));
           expect(compareVersions(after.stamp() as Version, before.latest)).toBeGreaterThan(0);
         },
       ),
       LAW,
     );
   });
+});
+
+test('a clock that crashes again and again does not run away from the wall', () => {
+  let limitMs = NOON_MS;
+  for (let crash = 0; crash < 100; crash++) {
+    const clock = new HybridClock({
+      wallMs: () => NOON_MS,
+      writer: WRITER,
+      maxDriftMs: MAX_DRIFT_MS,
+      after: lastVersionOf(limitMs),
+      limitMs,
+    });
+    limitMs = clock.nextLimitMs(MAX_DRIFT_MS);
+    clock.raiseLimit(limitMs);
+    expect(clock.stamp()).toBeDefined();
+  }
+  // Half a second of room once, then a millisecond for each life.
+  expect(limitMs).toBeLessThanOrEqual(NOON_MS + MAX_DRIFT_MS + 100);
 });
 
 describe('a version that was seen', () => {

@@ -21,13 +21,14 @@ const BANNED_NAMES = new Set([
   'webcrypto',
 ]);
 
-const BANNED_MODULES = /^(node:)?(timers|perf_hooks)(\/|$)/;
+const BANNED_MODULES = /^(node:(timers|perf_hooks)|timers\/promises|perf_hooks)/;
 
 /** Objects that may be used only in these ways; anything else could carry their clock or dice away under another name. */
 const ALLOWED_MEMBERS: Readonly<Record<string, (member: string) => boolean>> = {
   Date: (member) => member === 'UTC' || member === 'parse',
   Math: (member) => member !== 'random',
   AbortSignal: (member) => member === 'any' || member === 'abort',
+  process: (member) => member !== 'uptime',
 };
 
 /** Where a file reaches for real time or chance instead of taking Clock, Timers and Random. */
@@ -46,8 +47,7 @@ export function determinismViolations(file: SourceFile): string[] {
 function banned(node: Node, parent: Node | undefined): string | undefined {
   if (node.type === 'Literal' && typeof node.value === 'string') {
     // As a module, or as a name in brackets.
-    const isModule = parent !== undefined && 'source' in parent && parent.source === node;
-    if (isModule && BANNED_MODULES.test(node.value)) return `imports ${node.value}`;
+    if (BANNED_MODULES.test(node.value)) return `names the module ${node.value}`;
     const isMember = parent?.type === 'MemberExpression' && parent.computed;
     return isMember && BANNED_NAMES.has(node.value) ? `uses ${node.value}` : undefined;
   }
@@ -57,7 +57,9 @@ function banned(node: Node, parent: Node | undefined): string | undefined {
     ? ALLOWED_MEMBERS[node.name]
     : undefined;
   if (isAllowed === undefined || isProperty(node, parent)) return undefined;
-  return isHarmless(node, parent, isAllowed) ? undefined : `uses ${node.name} for more than sums`;
+  return isHarmless(node, parent, isAllowed)
+    ? undefined
+    : `uses ${node.name} as only the real one can be`;
 }
 
 /** True for `x.Date` and `{ Date: … }`, which are not the global. */

@@ -105,6 +105,8 @@ describe('real time and chance', () => {
     'process.hrtime();',
     'process.hrtime.bigint();',
     'process.nextTick(f);',
+    'process.uptime();',
+    "require('node:timers');",
     "process['nextTick'](f);",
     'const { nextTick } = process;',
     'setTimeout(f, 1);',
