@@ -59,6 +59,7 @@ describe('the floors', () => {
     ['src/client/a.ts', "import { x } from '../node.js';"],
     ['src/client/a.ts', "import protobuf from 'protobufjs/minimal.js';"],
     ['src/index.ts', "export { x } from './wire/codec.js';"],
+    ['src/node.ts', "import { x } from './wire/codec.js';"],
     ['src/server.ts', "import { x } from '@grpc/grpc-js';"],
     ['src/server.ts', "import { x } from '../cli/serve.js';"],
     ['cli/a.ts', "import { x } from '@grpc/grpc-js';"],
