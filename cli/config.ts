@@ -179,20 +179,14 @@ function readFile(path: string): Record<string, unknown> {
 }
 
 function checked(setting: keyof typeof schemas, value: unknown, origin: string): unknown {
-  const result = v.safeParse(schemas[setting] as v.GenericSchema, value);
+  const result = v.safeParse(schemas[setting], value);
   if (result.success) return result.output;
   throw new KvError('INVALID_ARGUMENT', `${origin}: ${result.issues[0].message}`);
 }
 
 function complete(values: Values, isTerminal: boolean): NodeConfig {
-  const required = (setting: 'node' | 'members' | 'data'): never => {
-    throw new KvError(
-      'INVALID_ARGUMENT',
-      `${setting}: missing; give --${setting}, ${environmentName(setting)} or ${setting} in the config file`,
-    );
-  };
-  const node = values.node ?? required('node');
-  const members = values.members ?? required('members');
+  const node = values.node ?? missing('node');
+  const members = values.members ?? missing('members');
   const self = members.find(({ id }) => id === node);
   if (self === undefined) {
     const known = members.map(({ id }) => id).join(', ');
@@ -204,7 +198,7 @@ function complete(values: Values, isTerminal: boolean): NodeConfig {
     listen: parseAddress(values.listen ?? self.address) as { host: string; port: number },
     members,
     replication: values.replication ?? 3,
-    data: values.data ?? required('data'),
+    data: values.data ?? missing('data'),
     maxDriftMs: values['max-drift-ms'] ?? DEFAULT_MAX_DRIFT_MS,
     maxValueBytes: values['max-value-bytes'] ?? DEFAULT_LIMITS.maxValueBytes,
     graceMs: values['grace-ms'] ?? 10_000,
@@ -212,6 +206,13 @@ function complete(values: Values, isTerminal: boolean): NodeConfig {
     logLevel: values['log-level'] ?? 'info',
     logFormat: values['log-format'] ?? (isTerminal ? 'pretty' : 'json'),
   };
+}
+
+function missing(setting: keyof typeof schemas): never {
+  throw new KvError(
+    'INVALID_ARGUMENT',
+    `${setting}: missing; give --${setting}, ${environmentName(setting)} or ${setting} in the config file`,
+  );
 }
 
 function wholeNumber(min: number, max: number) {

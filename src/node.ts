@@ -1,0 +1,124 @@
+import { clusterIdOf } from './core/cluster-id.js';
+import { DEFAULT_LIMITS, type Limits } from './core/limits.js';
+import { createPlacement, type Member } from './core/placement.js';
+import { createCoordinator, type NodeCoordinator } from './coordinator/coordinator.js';
+import type { Clock } from './io/clock.js';
+import type { Welcome } from './io/link.js';
+import type { Log } from './io/log.js';
+import type { Peer } from './io/peer.js';
+import type { Random } from './io/random.js';
+import type { StoreOpener } from './io/store.js';
+import type { Timers } from './io/timers.js';
+import { startClockWatch, type ClockWatch } from './maintenance/clock-watch.js';
+import { openLocalReplica, type LocalReplica } from './replica/local-replica.js';
+
+/** What a node must know of itself and its cluster. */
+export interface NodeIdentity {
+  readonly cluster: string;
+  readonly node: string;
+  /** The first member list, the same on every node. */
+  readonly members: readonly Member[];
+  readonly replication: number;
+  readonly maxDriftMs: number;
+  readonly maxValueBytes: number;
+}
+
+/** Everything that a node touches of the world. The simulation gives its own. */
+export interface NodePorts {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly log: Log;
+  readonly opener: StoreOpener;
+  /** The way to another member. Connects by itself, and stays the node's to close. */
+  readonly peerTo: (member: Member) => Peer;
+}
+
+/** A node put together, without a server: it coordinates, stores and watches its clock. */
+export interface Node {
+  readonly clusterId: string;
+  readonly coordinator: NodeCoordinator;
+  readonly replica: LocalReplica;
+  readonly watch: ClockWatch;
+  /** What the node tells whoever connects. */
+  welcome(): Welcome;
+  /** Answers what is under way, for up to `graceMs`, and closes the data folder. Peers are closed by whoever made them. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** Opens the data folder and puts the parts together. Rejects with a KvError when the folder is not to be had. */
+export async function createNode(identity: NodeIdentity, ports: NodePorts): Promise<Node> {
+  const { clock, timers, random, log } = ports;
+  const { node: nodeId, cluster: clusterName, members, replication, maxDriftMs } = identity;
+  const clusterId = clusterIdOf(clusterName, members, replication);
+  const limits: Limits = { ...DEFAULT_LIMITS, maxValueBytes: identity.maxValueBytes };
+  const placement = createPlacement(members, replication);
+
+  // The replica and the watch need each other: until there is a watch, no clock has been found wrong.
+  let watch: ClockWatch | undefined;
+  const quarantined = () => watch?.quarantined() ?? false;
+  const replica = await openLocalReplica({
+    opener: ports.opener,
+    identity: { clusterId, clusterName, nodeId },
+    clock,
+    timers,
+    random,
+    log,
+    maxDriftMs,
+    placementVersion: () => placement.version,
+    quarantined,
+  });
+
+  const peers = new Map<string, Peer>([[nodeId, replica]]);
+  for (const member of members) {
+    if (member.id !== nodeId) peers.set(member.id, ports.peerTo(member));
+  }
+  const coordinator = createCoordinator({
+    nodeId,
+    clusterId,
+    placement: () => placement,
+    peerOf: (id) => peers.get(id) as Peer,
+    clock,
+    timers,
+    limits,
+    maxDriftMs,
+    stamp: () => replica.stamp(),
+    observe: (version) => void replica.hlc.observe(version),
+    quarantined,
+    log,
+  });
+  const others = [...peers.values()].filter((peer) => peer !== replica);
+  watch = startClockWatch({
+    peers: () => others,
+    clock,
+    timers,
+    maxDriftMs,
+    onPing: (id, roundTripMs) => coordinator.pinged(id, roundTripMs),
+    log,
+  });
+
+  return {
+    clusterId,
+    coordinator,
+    replica,
+    watch,
+    welcome: () => ({
+      nodeId,
+      clusterName,
+      clusterId,
+      members: placement.members,
+      replicationFactor: replication,
+      placementVersion: placement.version,
+      wallMs: clock.wallMs(),
+      quarantined: quarantined(),
+      maxDriftMs,
+      maxKeyBytes: limits.maxKeyBytes,
+      maxValueBytes: limits.maxValueBytes,
+    }),
+    async stop(graceMs) {
+      await coordinator.drain(graceMs);
+      watch.stop();
+      await replica.close();
+    },
+  };
+}

@@ -1,0 +1,85 @@
+import type { Clock } from './io/clock.js';
+import { anonymousMemoryBytes } from './io/memory-use.js';
+import type { Node } from './node.js';
+import { RELEASE } from './release.js';
+import type { InjectedFaults } from './wire/link-faults.js';
+import type { PeerLink } from './wire/peer-link.js';
+import type { NodeStatusReport, PeerStatusReport } from './wire/reports.js';
+
+export interface StatusSources {
+  readonly node: Node;
+  readonly links: readonly PeerLink[];
+  readonly faults: InjectedFaults;
+  readonly clock: Clock;
+  /** On the monotonic clock. */
+  readonly startedAtMs: number;
+  readonly isStopping: boolean;
+}
+
+/** What a node says of itself to its operators: gathered when asked, and nothing is measured for it. */
+export async function reportStatus(sources: StatusSources): Promise<NodeStatusReport> {
+  const { node, links, faults, clock } = sources;
+  const { nodeId, clusterName, clusterId } = node.welcome();
+  const { counters } = node.coordinator;
+  const replica = await node.replica.status();
+  return {
+    nodeId,
+    clusterName,
+    clusterId,
+    release: RELEASE,
+    ...stateOf(sources, replica.takesWrites),
+    uptimeMs: Math.round(clock.monotonicMs() - sources.startedAtMs),
+    wallMs: clock.wallMs(),
+    hlc: node.replica.hlc.latest,
+    offsetMs: node.watch.offsetMs(),
+    driftRefusals: counters.driftRefusals + replica.driftRefusals,
+    commitCounter: replica.commitCounter,
+    storeBytes: replica.storeBytes ?? 0,
+    inFlight: counters.inFlight,
+    memoryBytes: await anonymousMemoryBytes(),
+    peers: links.map((link) => peerReport(link, node)),
+    faults: faults.describe(),
+    writes: counters.writes,
+    reads: counters.reads,
+    repairs: counters.repairs,
+    shed: counters.shed,
+    writer: node.replica.writer,
+  };
+}
+
+function stateOf(
+  { node, isStopping }: StatusSources,
+  takesWrites: boolean,
+): Pick<NodeStatusReport, 'state' | 'reason'> {
+  if (isStopping) return { state: 'stopping', reason: 'it was told to stop' };
+  if (!takesWrites) {
+    return {
+      state: 'read-only',
+      reason: 'a write to the disk failed and the store is not open again yet',
+    };
+  }
+  if (node.watch.quarantined()) {
+    const offsetMs = Math.round(node.watch.offsetMs());
+    return {
+      state: 'quarantined',
+      reason: `its clock is ${Math.abs(offsetMs)} ms ${offsetMs > 0 ? 'behind' : 'ahead of'} the median; it coordinates no writes`,
+    };
+  }
+  return { state: 'serving', reason: '' };
+}
+
+function peerReport(link: PeerLink, node: Node): PeerStatusReport {
+  const watched = node.watch.peers().find(({ nodeId }) => nodeId === link.nodeId);
+  const isTripped = link.state.kind === 'connected' && node.coordinator.tripped(link.nodeId);
+  return {
+    nodeId: link.nodeId,
+    address: link.address,
+    state: isTripped ? 'tripped' : link.state.kind,
+    reason: isTripped
+      ? 'it has failed too often lately and is tried again soon'
+      : link.state.reason,
+    roundTripMs: watched?.roundTripMs ?? link.roundTripMs ?? 0,
+    offsetMs: watched?.offsetMs ?? 0,
+    quarantined: watched?.quarantined ?? false,
+  };
+}
