@@ -1,0 +1,162 @@
+import { prefixEnd } from '../../src/core/key-range.js';
+import { KvError } from '../../src/core/errors.js';
+import type { Codec, Kv } from '../../src/index.js';
+import { Dice } from './dice.js';
+import { createKeyChooser, type Distribution, type KeyChooser } from './key-chooser.js';
+import { Latencies, type LatencySummary } from './latencies.js';
+import { runClosedLoop, runOpenLoop, type Extent } from './load.js';
+import { BenchRecords } from './records.js';
+import { createMix, OPERATIONS, type Operation, type Workload } from './workloads.js';
+
+export interface BenchOptions {
+  readonly workload: Workload;
+  readonly records: number;
+  readonly valueBytes: number;
+  readonly distribution: Distribution;
+  readonly inFlight: number;
+  /** Undefined: closed loop. */
+  readonly perSecond: number | undefined;
+  readonly prefix: string;
+  readonly seed: number;
+}
+
+export interface BenchResult {
+  readonly seconds: number;
+  readonly operations: number;
+  readonly perSecond: number;
+  /** By code. */
+  readonly errors: Readonly<Record<string, number>>;
+  readonly latencies: Partial<Readonly<Record<Operation, LatencySummary>>>;
+}
+
+const LOAD_IN_FLIGHT = 512;
+const LONGEST_SCAN = 100;
+
+/** Values go in and come out as they are: the records never change, so nothing needs a copy. */
+export const sharedBytesCodec: Codec<Uint8Array> = {
+  name: 'shared bytes',
+  encode: (value) => value,
+  decode: (bytes) => bytes,
+};
+
+/** One workload on one connection. */
+export class BenchRun {
+  readonly #kv: Kv<Uint8Array>;
+  readonly #options: BenchOptions;
+  readonly #dice: Dice;
+  readonly #store: BenchRecords;
+  readonly #mix: () => Operation;
+  readonly #choose: KeyChooser;
+  readonly #end: Uint8Array | undefined;
+  /** Records that are stored, or in the way to be. */
+  #count: number;
+  #latencies!: Record<Operation, Latencies>;
+  #errors!: Record<string, number>;
+  #firstError: unknown;
+
+  constructor(kv: Kv<Uint8Array>, options: BenchOptions) {
+    this.#kv = kv;
+    this.#options = options;
+    this.#dice = new Dice(options.seed);
+    this.#store = new BenchRecords(options.prefix, options.valueBytes, this.#dice);
+    this.#mix = createMix(options.workload.shares, this.#dice);
+    this.#choose = createKeyChooser(options.distribution, this.#dice);
+    this.#end = prefixEnd(Buffer.from(options.prefix));
+    this.#count = options.records;
+    this.#forget();
+  }
+
+  /** Stores all records. Throws the first failure: without its records, a workload measures something else. */
+  async load(onProgress: (stored: number) => void): Promise<void> {
+    let next = 0;
+    let stored = 0;
+    const follow = async () => {
+      while (next < this.#options.records) {
+        await this.#kv.put(this.#store.key(next++), this.#store.nextValue());
+        if (++stored % 1_000 === 0) onProgress(stored);
+      }
+    };
+    await Promise.all(Array.from({ length: LOAD_IN_FLIGHT }, follow));
+    onProgress(stored);
+  }
+
+  /** Throws the first failure when nothing succeeded. */
+  async measure(extent: Extent): Promise<BenchResult> {
+    this.#forget();
+    const { inFlight, perSecond } = this.#options;
+    const run = (beganMs: number) => this.#operate(beganMs);
+    const durationMs =
+      perSecond === undefined
+        ? await runClosedLoop(run, inFlight, extent)
+        : await runOpenLoop(run, perSecond, inFlight, extent);
+    const measured = OPERATIONS.filter((operation) => this.#latencies[operation].count > 0);
+    const operations = measured.reduce((sum, name) => sum + this.#latencies[name].count, 0);
+    if (operations === 0 && this.#firstError !== undefined) throw this.#firstError;
+    return {
+      seconds: Math.round(durationMs) / 1_000,
+      operations,
+      perSecond: Math.round((operations / Math.max(durationMs, 1)) * 1_000),
+      errors: this.#errors,
+      latencies: Object.fromEntries(
+        measured.map((operation) => [operation, this.#latencies[operation].summary()]),
+      ),
+    };
+  }
+
+  async #operate(beganMs: number): Promise<void> {
+    const operation = this.#mix();
+    try {
+      await this.#carryOut(operation);
+    } catch (error) {
+      this.#firstError ??= error;
+      const code = error instanceof KvError ? error.code : 'INTERNAL';
+      this.#errors[code] = (this.#errors[code] ?? 0) + 1;
+      return;
+    }
+    this.#latencies[operation].record(performance.now() - beganMs);
+  }
+
+  #carryOut(operation: Operation): Promise<unknown> {
+    switch (operation) {
+      case 'read':
+        return this.#kv.get(this.#chosenKey());
+      case 'update':
+        return this.#kv.put(this.#chosenKey(), this.#store.nextValue());
+      case 'insert':
+        return this.#kv.put(this.#store.key(this.#count++), this.#store.nextValue());
+      case 'scan':
+        return this.#scan();
+      case 'modify':
+        return this.#modify();
+    }
+  }
+
+  async #scan(): Promise<void> {
+    const limit = 1 + this.#dice.below(LONGEST_SCAN);
+    const entries = this.#kv.scan({
+      gte: this.#chosenKey(),
+      ...(this.#end !== undefined && { lt: this.#end }),
+      limit,
+      pageSize: limit,
+    });
+    for await (const _ of entries);
+  }
+
+  async #modify(): Promise<void> {
+    const key = this.#chosenKey();
+    await this.#kv.get(key);
+    await this.#kv.put(key, this.#store.nextValue());
+  }
+
+  #chosenKey(): Uint8Array {
+    return this.#store.key(this.#choose(this.#count));
+  }
+
+  #forget(): void {
+    this.#latencies = Object.fromEntries(
+      OPERATIONS.map((operation) => [operation, new Latencies()]),
+    ) as Record<Operation, Latencies>;
+    this.#errors = {};
+    this.#firstError = undefined;
+  }
+}

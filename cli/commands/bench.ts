@@ -1,0 +1,191 @@
+import { Command, Option } from 'commander';
+import { DEFAULT_CONSISTENCY } from '../../src/core/consistency.js';
+import { DEFAULT_LIMITS } from '../../src/core/limits.js';
+import { BenchRun, sharedBytesCodec, type BenchResult } from '../bench/bench-run.js';
+import { measureEcho, type EchoResult } from '../bench/echo-run.js';
+import { DISTRIBUTIONS, type Distribution } from '../bench/key-chooser.js';
+import type { LatencySummary } from '../bench/latencies.js';
+import { WORKLOADS, type Workload, type WorkloadName } from '../bench/workloads.js';
+import { withKv } from '../connection.js';
+import { formatCount, formatDuration } from '../durations.js';
+import { usageError } from '../failure.js';
+import { jsonText, note, renderTable, writeData, type Column } from '../output.js';
+import { startProgress } from '../progress.js';
+import { countArgument, durationArgument, settingsOf } from '../settings.js';
+
+interface BenchFlags {
+  readonly workload: WorkloadName;
+  readonly records: number;
+  readonly operations?: number;
+  readonly seconds?: number;
+  readonly warmup: number;
+  readonly inFlight: number;
+  readonly rate?: number;
+  readonly valueBytes: number;
+  readonly distribution?: Distribution;
+  readonly prefix: string;
+  readonly seed: number;
+  readonly load: boolean;
+  readonly echo?: true;
+}
+
+const DEFAULT_SECONDS = 10;
+const ECHO_MS = 5_000;
+
+export function benchCommand(): Command {
+  return new Command('bench')
+    .description('measure throughput and latency with the workloads of YCSB')
+    .addOption(
+      new Option('--workload <name>', 'see below').choices(Object.keys(WORKLOADS)).default('A'),
+    )
+    .addOption(count('--records <n>', 'records that are there', 1, 10_000_000).default(10_000))
+    .addOption(count('--operations <n>', 'stop after so many', 1, 1e12))
+    .addOption(
+      count('--seconds <n>', `stop after so long (default: ${DEFAULT_SECONDS})`, 1, 86_400),
+    )
+    .addOption(
+      new Option('--warmup <duration>', 'not measured')
+        .default(1_000, '1s')
+        .argParser(durationArgument),
+    )
+    .addOption(count('--in-flight <n>', 'operations at once', 1, 100_000).default(256))
+    .addOption(count('--rate <n>', 'open loop: so many begin each second', 1, 1_000_000))
+    .addOption(
+      count('--value-bytes <n>', 'of each record', 0, DEFAULT_LIMITS.maxValueBytes).default(256),
+    )
+    .addOption(
+      new Option('--distribution <name>', 'which records are asked for').choices(DISTRIBUTIONS),
+    )
+    .option('--prefix <prefix>', 'of the keys that it writes', 'bench/')
+    .addOption(count('--seed <n>', 'of the choices', 0, 0xffff_ffff).default(1))
+    .option('--no-load', 'the records are there from an earlier run')
+    .option('--echo', 'measure a bare gRPC echo server too, and compare')
+    .addHelpText(
+      'after',
+      `
+Workloads:
+${Object.entries(WORKLOADS)
+  .map(([name, { about, distribution }]) => `  ${name.padEnd(4)} ${about} (${distribution})`)
+  .join('\n')}
+
+A closed loop keeps --in-flight operations under way. With --rate, operations begin on schedule whatever the cluster does,
+and latency counts from when they were due; at most --in-flight are under way, the rest wait. The records stay in the
+cluster afterwards.
+
+Examples:
+  kvctl bench --workload put --seconds 20 --echo
+  kvctl bench --workload B --rate 5000 --consistency ONE -o json`,
+    )
+    .action(async (flags: BenchFlags, command: Command) => {
+      const settings = settingsOf(command);
+      if (flags.prefix === '') throw usageError('--prefix: must not be empty');
+      const workload: Workload = WORKLOADS[flags.workload];
+      const distribution = flags.distribution ?? workload.distribution;
+      const extent = {
+        operations: flags.operations ?? Number.POSITIVE_INFINITY,
+        durationMs:
+          flags.seconds === undefined && flags.operations !== undefined
+            ? Number.POSITIVE_INFINITY
+            : (flags.seconds ?? DEFAULT_SECONDS) * 1_000,
+      };
+      if (flags.rate !== undefined && !Number.isFinite(extent.durationMs)) {
+        extent.durationMs = (extent.operations / flags.rate) * 1_000;
+      }
+      const result = await withKv(settings, async (kv) => {
+        const run = new BenchRun(kv.withCodec(sharedBytesCodec), {
+          workload,
+          distribution,
+          records: flags.records,
+          valueBytes: flags.valueBytes,
+          inFlight: flags.inFlight,
+          perSecond: flags.rate,
+          prefix: flags.prefix,
+          seed: flags.seed,
+        });
+        if (flags.load && workload.isLoaded) await load(run, flags.records);
+        note(`warming up for ${formatDuration(flags.warmup)}`);
+        await run.measure({ operations: Number.POSITIVE_INFINITY, durationMs: flags.warmup });
+        note(
+          flags.seconds !== undefined || flags.operations === undefined
+            ? `measuring for ${formatDuration(extent.durationMs)}`
+            : `measuring ${formatCount(flags.operations)} operations`,
+        );
+        return run.measure(extent);
+      });
+      const echo = flags.echo === true ? await echoLike(flags) : undefined;
+      const view = {
+        workload: flags.workload,
+        consistency: settings.consistency ?? DEFAULT_CONSISTENCY,
+        loop: flags.rate === undefined ? 'closed' : 'open',
+        inFlight: flags.inFlight,
+        ...(flags.rate !== undefined && { rate: flags.rate }),
+        records: flags.records,
+        valueBytes: flags.valueBytes,
+        distribution,
+        ...result,
+        ...(echo !== undefined && { echo, timesEcho: timesEcho(result, echo) }),
+      };
+      const format = settings.output ?? 'table';
+      await writeData(
+        format === 'json' || format === 'jsonl' ? jsonText(format, view) : report(result, echo),
+      );
+      for (const [code, times] of Object.entries(result.errors)) {
+        note(`${formatCount(times)} operations failed with ${code}`);
+      }
+    });
+}
+
+function count(flags: string, about: string, min: number, max: number): Option {
+  return new Option(flags, about).argParser(countArgument(min, max));
+}
+
+async function load(run: BenchRun, records: number): Promise<void> {
+  const progress = startProgress({ verb: 'loaded', items: 'records', total: records });
+  try {
+    await run.load((stored) => progress.update(stored, stored));
+  } finally {
+    progress.stop();
+  }
+}
+
+function echoLike(flags: BenchFlags): Promise<EchoResult> {
+  note(`measuring a bare gRPC echo server for ${formatDuration(ECHO_MS)}`);
+  return measureEcho({
+    bytes: flags.valueBytes,
+    inFlight: flags.inFlight,
+    warmupMs: flags.warmup,
+    durationMs: ECHO_MS,
+  });
+}
+
+function timesEcho(result: BenchResult, echo: EchoResult): number {
+  return Math.round((result.perSecond / Math.max(echo.perSecond, 1)) * 100) / 100;
+}
+
+type Row = readonly [name: string, latency: LatencySummary];
+
+const COLUMNS: readonly Column<Row>[] = [
+  { title: 'OPERATION', cell: ([name]) => name },
+  { title: 'COUNT', align: 'right', cell: ([, latency]) => formatCount(latency.count) },
+  { title: 'MEAN', align: 'right', cell: ([, { meanMs }]) => formatMs(meanMs) },
+  { title: 'P50', align: 'right', cell: ([, { p50Ms }]) => formatMs(p50Ms) },
+  { title: 'P90', align: 'right', cell: ([, { p90Ms }]) => formatMs(p90Ms) },
+  { title: 'P99', align: 'right', cell: ([, { p99Ms }]) => formatMs(p99Ms) },
+  { title: 'P99.9', align: 'right', cell: ([, { p999Ms }]) => formatMs(p999Ms) },
+  { title: 'MAX', align: 'right', cell: ([, { maxMs }]) => formatMs(maxMs) },
+];
+
+function report(result: BenchResult, echo: EchoResult | undefined): string {
+  const rows: Row[] = Object.entries(result.latencies);
+  if (echo !== undefined) rows.push(['gRPC echo', echo.latency]);
+  const summary = `${formatCount(result.perSecond)} operations/s (${formatCount(result.operations)} in ${result.seconds.toFixed(1)} s)`;
+  const compared =
+    echo === undefined
+      ? ''
+      : `, ${timesEcho(result, echo)} times the ${formatCount(echo.perSecond)}/s of a bare gRPC echo`;
+  return `${renderTable(COLUMNS, rows)}\n${summary}${compared}\n`;
+}
+
+function formatMs(ms: number): string {
+  return `${ms.toFixed(2)} ms`;
+}

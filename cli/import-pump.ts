@@ -1,0 +1,135 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KvError } from '../src/core/errors.js';
+import type { Kv } from '../src/index.js';
+
+export interface PumpOptions {
+  /** Puts under way at once. */
+  readonly concurrency: number;
+  /** How long one record is tried again before the import stops. */
+  readonly giveUpMs: number;
+  /** A put was acknowledged. */
+  onDone(index: number): void;
+  /** A put was refused for what it is (a value that is too long): trying again would not help. */
+  onRejected(index: number, error: KvError): void;
+  /** Puts have begun to fail, or have recovered. */
+  onTrouble(error: KvError | undefined): void;
+}
+
+/** Of puts under way, so that huge values do not fill the memory. */
+const MAX_BYTES_UNDER_WAY = 32 * 1024 * 1024;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 2_000;
+
+/**
+ * Many puts at once, each tried again until it is acknowledged. Two puts of one key are never under way together: trying the
+ * earlier again gives it a new stamp, which would then hide the later.
+ */
+export class ImportPump {
+  readonly #kv: Kv<Uint8Array>;
+  readonly #options: PumpOptions;
+  readonly #keys = new Set<string>();
+  #bytes = 0;
+  #failure: unknown;
+  #troubled = false;
+  #wake: (() => void) | undefined;
+  readonly #stop = new AbortController();
+
+  constructor(kv: Kv<Uint8Array>, options: PumpOptions) {
+    this.#kv = kv;
+    this.#options = options;
+  }
+
+  /** Undefined when the put has begun; else a promise of a moment when it may be offered again. Throws what stopped it. */
+  offer(index: number, key: Uint8Array, value: Uint8Array): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#stop.signal.aborted) throw new Error('the import was stopped');
+    const name = Buffer.from(key).toString('latin1');
+    if (
+      this.#keys.size >= this.#options.concurrency ||
+      (this.#bytes > 0 && this.#bytes + value.length > MAX_BYTES_UNDER_WAY) ||
+      this.#keys.has(name)
+    ) {
+      return this.#change();
+    }
+    this.#keys.add(name);
+    this.#bytes += value.length;
+    void this.#putUntilDone(index, key, value).then(
+      () => this.#ended(name, value.length),
+      (error: unknown) => {
+        this.#failure ??= error;
+        this.stop();
+        this.#ended(name, value.length);
+      },
+    );
+    return undefined;
+  }
+
+  /** Resolves when nothing is under way. Throws what stopped it. */
+  async drain(): Promise<void> {
+    while (this.#keys.size > 0) await this.#change();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** What is under way gets its answer, and is not tried again. */
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  async #putUntilDone(index: number, key: Uint8Array, value: Uint8Array): Promise<void> {
+    const beganMs = performance.now();
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+      try {
+        await this.#kv.put(key, value);
+        this.#recovered();
+        this.#options.onDone(index);
+        return;
+      } catch (error) {
+        if (!(error instanceof KvError)) throw error;
+        if (isAboutTheRecord(error)) {
+          this.#options.onRejected(index, error);
+          return;
+        }
+        const isLate = performance.now() - beganMs >= this.#options.giveUpMs;
+        if (!error.retryable || isLate) throw error;
+        this.#inTrouble(error);
+        if (!this.#stop.signal.aborted) await this.#pause(pauseMs);
+        if (this.#stop.signal.aborted) throw error;
+      }
+    }
+  }
+
+  async #pause(pauseMs: number): Promise<void> {
+    await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+  }
+
+  #inTrouble(error: KvError): void {
+    if (this.#troubled) return;
+    this.#troubled = true;
+    this.#options.onTrouble(error);
+  }
+
+  #recovered(): void {
+    if (!this.#troubled) return;
+    this.#troubled = false;
+    this.#options.onTrouble(undefined);
+  }
+
+  #ended(name: string, valueBytes: number): void {
+    this.#keys.delete(name);
+    this.#bytes -= valueBytes;
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+
+  /** The next end of a put. One waits at a time: whoever offers, or drains. */
+  #change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+}
+
+/** A bound of keys or values, and not of the request: another record may be within it. */
+function isAboutTheRecord(error: KvError): boolean {
+  return error.code === 'INVALID_ARGUMENT' && /^(?:key|value)\b/.test(error.message);
+}

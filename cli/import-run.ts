@@ -1,0 +1,124 @@
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
+import type { Kv } from '../src/index.js';
+import { formatCount } from './durations.js';
+import { CommandFailure } from './failure.js';
+import { entryOf, type ImportPlan } from './import-entry.js';
+import type { ImportLedger } from './import-ledger.js';
+import { ImportPump } from './import-pump.js';
+import type { Input } from './input.js';
+import { startProgress } from './progress.js';
+import { detectFormat, readRecords, type InputRecord, type RecordFormat } from './record-reader.js';
+
+export interface ImportSettings {
+  /** Undefined: {@link detectFormat} decides. */
+  readonly format: RecordFormat | undefined;
+  readonly concurrency: number;
+  readonly giveUpMs: number;
+}
+
+const SAVE_EVERY_MS = 2_000;
+const PROGRESS_EVERY_MS = 200;
+
+/**
+ * Stores the records of `input` from the ledger's resume point on. Whatever stops it, a signal too, is thrown after what
+ * was under way has been answered and the resume point has been saved.
+ */
+export async function runImport(
+  kv: Kv<Uint8Array>,
+  input: Input,
+  plan: ImportPlan,
+  settings: ImportSettings,
+  ledger: ImportLedger,
+): Promise<void> {
+  const progress = startProgress({
+    verb: 'stored',
+    items: 'records',
+    total: input.stats?.size,
+    startDone: ledger.byte,
+    startItems: ledger.records,
+  });
+  const pump = new ImportPump(kv, {
+    concurrency: settings.concurrency,
+    giveUpMs: settings.giveUpMs,
+    onDone: (index) => ledger.recordStored(index),
+    onRejected: (index, error) => ledger.recordRejected(index, error.message),
+    onTrouble: (error) =>
+      progress.note(
+        error === undefined
+          ? 'Puts succeed again.'
+          : `Puts fail and are tried again: ${error.message} [${error.code}]`,
+      ),
+  });
+  let signal: NodeJS.Signals | undefined;
+  const interrupt = (received: NodeJS.Signals) => {
+    signal = received;
+    progress.note(`${received}: waiting for the puts under way`);
+    pump.stop();
+    input.chunks.destroy();
+  };
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  const saving = setInterval(() => ledger.save(), SAVE_EVERY_MS);
+  const showing = setInterval(
+    () => progress.update(ledger.byte, ledger.records),
+    PROGRESS_EVERY_MS,
+  );
+  try {
+    const format = settings.format ?? detectFormat(input.path, await firstChunk(input.chunks));
+    await pumpRecords(readRecords(input.chunks, format, ledger.resumedAfter), pump, plan, ledger);
+    await pump.drain();
+    ledger.finish();
+  } catch (error) {
+    pump.stop();
+    await pump.drain().catch(() => undefined);
+    ledger.save();
+    if (signal === undefined) throw error;
+    throw new CommandFailure(
+      130,
+      'INTERRUPTED',
+      `${signal} after ${formatCount(ledger.records)} records`,
+    );
+  } finally {
+    clearInterval(saving);
+    clearInterval(showing);
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+    progress.update(ledger.byte, ledger.records);
+    progress.stop();
+  }
+}
+
+async function pumpRecords(
+  batches: AsyncIterable<readonly InputRecord[]>,
+  pump: ImportPump,
+  plan: ImportPlan,
+  ledger: ImportLedger,
+): Promise<void> {
+  let index = ledger.resumedAfter;
+  for await (const records of batches) {
+    for (const record of records) {
+      const { line, endByte } = record;
+      ledger.begin(index, { line, endByte, text: 'json' in record ? record.json : record.text });
+      const entry = entryOf(plan, record);
+      if (entry.ok) {
+        ledger.duplicates.see(entry.key, line);
+        let room = pump.offer(index, entry.key, entry.value);
+        while (room !== undefined) {
+          await room;
+          room = pump.offer(index, entry.key, entry.value);
+        }
+      } else {
+        ledger.recordRejected(index, entry.reason);
+      }
+      index++;
+    }
+  }
+}
+
+/** What comes first, which stays to be read. Empty at the end of the input. */
+async function firstChunk(stream: Readable): Promise<Uint8Array> {
+  await once(stream, 'readable');
+  const chunk = stream.read() as Buffer | null;
+  if (chunk === null) return new Uint8Array();
+  stream.unshift(chunk);
+  return chunk;
+}

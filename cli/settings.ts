@@ -1,0 +1,124 @@
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { CONSISTENCY_LEVELS, type Consistency } from '../src/core/consistency.js';
+import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../src/core/limits.js';
+import { hexToBytes } from './byte-text.js';
+import { formatDuration, parseDurationMs } from './durations.js';
+import { usageError } from './failure.js';
+import { OUTPUT_FORMATS, type OutputFormat } from './output.js';
+
+export const DEFAULT_ENDPOINTS = '127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103';
+
+/** What the global options say. They may stand before or after the command. */
+export interface Settings {
+  readonly endpoints: readonly string[];
+  /** Undefined: the default of the SDK, QUORUM. */
+  readonly consistency: Consistency | undefined;
+  readonly timeoutMs: number;
+  /** Undefined: what suits the command. */
+  readonly output: OutputFormat | undefined;
+  readonly zone: string | undefined;
+}
+
+export function addGlobalOptions(program: Command): Command {
+  return program
+    .addOption(
+      new Option('--endpoints <list>', 'nodes to connect to, HOST:PORT,...')
+        .env('KVCTL_ENDPOINTS')
+        .default(DEFAULT_ENDPOINTS),
+    )
+    .addOption(
+      new Option('--consistency <level>', 'how many replicas must answer (default: QUORUM)')
+        .choices(CONSISTENCY_LEVELS)
+        .argParser(levelArgument),
+    )
+    .addOption(
+      new Option('--timeout <duration>', 'for each request, retries included: 500ms, 5s, 1m')
+        .default(DEFAULT_TIMEOUT_MS, '5s')
+        .argParser(timeoutArgument),
+    )
+    .option('--zone <zone>', 'zone whose replicas the LOCAL levels count')
+    .addOption(new Option('-o, --output <format>', 'how data is printed').choices(OUTPUT_FORMATS));
+}
+
+export function settingsOf(command: Command): Settings {
+  const options: {
+    endpoints: string;
+    consistency?: Consistency;
+    timeout: number;
+    output?: OutputFormat;
+    zone?: string;
+  } = command.optsWithGlobals();
+  return {
+    endpoints: parseEndpoints(options.endpoints),
+    consistency: options.consistency,
+    timeoutMs: options.timeout,
+    output: options.output,
+    zone: options.zone,
+  };
+}
+
+/** `HOST:PORT,HOST:PORT`; IPv6 hosts in brackets. Refuses anything else, naming it. */
+export function parseEndpoints(list: string): readonly string[] {
+  const endpoints = list
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+  if (endpoints.length === 0) throw usageError('--endpoints: names no endpoint');
+  for (const endpoint of endpoints) {
+    const match = /^(?:\[[0-9a-fA-F:.]+\]|[^:[\]/\s]+):(\d{1,5})$/.exec(endpoint);
+    const port = Number(match?.[1]);
+    if (match === null || port < 1 || port > 65_535) {
+      throw usageError(`--endpoints: "${endpoint}" is not HOST:PORT with a port of 1 to 65535`);
+    }
+  }
+  return [...new Set(endpoints)];
+}
+
+/** A KEY argument as bytes. */
+export function keyArgument(key: string, isHex: boolean): Uint8Array {
+  if (!isHex) return Buffer.from(key, 'utf8');
+  const bytes = hexToBytes(key);
+  if (bytes === undefined) {
+    throw usageError(`KEY: "${key}" is not an even number of hexadecimal digits`);
+  }
+  return bytes;
+}
+
+export const keyHexOption = (): Option =>
+  new Option('--key-hex', 'KEY is hexadecimal digits instead of text');
+
+/** For `argParser`: a duration of at least one millisecond. */
+export function durationArgument(text: string): number {
+  const durationMs = parseDurationMs(text);
+  if (durationMs === undefined || durationMs < 1) {
+    throw new InvalidArgumentError('It must be a duration with a unit: 500ms, 5s, 2m, 1h.');
+  }
+  return durationMs;
+}
+
+/** For `argParser`: a whole number within bounds. */
+export function countArgument(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const count = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(count >= min && count <= max)) {
+      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+    }
+    return count;
+  };
+}
+
+function timeoutArgument(text: string): number {
+  const timeoutMs = durationArgument(text);
+  if (timeoutMs > MAX_TIMEOUT_MS) {
+    throw new InvalidArgumentError(`The limit is ${formatDuration(MAX_TIMEOUT_MS)}.`);
+  }
+  return timeoutMs;
+}
+
+function levelArgument(text: string): Consistency {
+  const level = CONSISTENCY_LEVELS.find((known) => known === text.toUpperCase());
+  if (level === undefined) {
+    throw new InvalidArgumentError(`Allowed choices are ${CONSISTENCY_LEVELS.join(', ')}.`);
+  }
+  return level;
+}

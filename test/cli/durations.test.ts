@@ -1,0 +1,40 @@
+import { describe, expect, test } from 'vitest';
+import { formatBytes, formatDuration, parseDurationMs } from '../../cli/durations.js';
+
+describe('durations', () => {
+  test.each([
+    ['500ms', 500],
+    ['5s', 5_000],
+    ['1.5m', 90_000],
+    ['2h', 7_200_000],
+    ['0s', 0],
+  ])('read %s', (text, durationMs) => {
+    expect(parseDurationMs(text)).toBe(durationMs);
+  });
+
+  test.each(['5', '', 's', '-5s', '5 s', '1e3s', '5d', '5sec'])('refuse %j', (text) => {
+    expect(parseDurationMs(text)).toBeUndefined();
+  });
+
+  test('are said to people in two units at most', () => {
+    expect([0, 999, 1_000, 59_600, 61_000, 3_600_000, 180_000_000].map(formatDuration)).toEqual([
+      '0 ms',
+      '999 ms',
+      '1 s',
+      '1 min 0 s',
+      '1 min 1 s',
+      '1 h 0 min',
+      '2 d 2 h',
+    ]);
+  });
+});
+
+test('sizes are said to people in binary units', () => {
+  expect([0, 1_023, 1_024, 5_000_000, 2 ** 41].map(formatBytes)).toEqual([
+    '0 B',
+    '1023 B',
+    '1.0 KiB',
+    '4.8 MiB',
+    '2.0 TiB',
+  ]);
+});
