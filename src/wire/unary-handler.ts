@@ -48,12 +48,20 @@ export function unaryHandler<Request, Response>(
     const result = await handle(message, { deadlineMs, signal: abort.signal });
     return asBuffer(response.encode(result).finish());
   };
-  return (call, callback: sendUnaryData<Buffer>) => {
-    answer(call).then(
-      (bytes) => callback(null, bytes),
-      (thrown: unknown) => callback(toGrpcStatus(toKvError(thrown), ports.nodeId)),
-    );
+  const respond = async (
+    call: ServerUnaryCall<Buffer, Buffer>,
+    callback: sendUnaryData<Buffer>,
+  ): Promise<void> => {
+    let bytes: Buffer;
+    try {
+      bytes = await answer(call);
+    } catch (error) {
+      callback(toGrpcStatus(toKvError(error), ports.nodeId));
+      return;
+    }
+    callback(null, bytes);
   };
+  return (call, callback) => void respond(call, callback);
 }
 
 /**

@@ -1,0 +1,326 @@
+import type {
+  Coordinator,
+  CoordinatorCounters,
+  Operation,
+  ReplicaCopy,
+} from '../../src/coordinator/operation.js';
+import { clusterIdOf } from '../../src/core/cluster-id.js';
+import { DEFAULT_LIMITS, DEFAULT_MAX_DRIFT_MS, type Limits } from '../../src/core/limits.js';
+import type { Member } from '../../src/core/placement.js';
+import { compareRecords, encodeRecord, headerOf, versionOf } from '../../src/core/record.js';
+import { compareVersions, readVersion, type Version } from '../../src/core/version.js';
+import { systemClock } from '../../src/io/clock.js';
+import type { NodeAnswer, NodeFailure, NodePage, NodeScan, Welcome } from '../../src/io/link.js';
+import { silentLog } from '../../src/io/log.js';
+import type {
+  ApplyCall,
+  Peer,
+  PingAnswer,
+  ReadCall,
+  ReplicaFailure,
+  ReplicaPage,
+  ReplicaScan,
+} from '../../src/io/peer.js';
+import { systemTimers } from '../../src/io/timers.js';
+import { startServer } from '../../src/server.js';
+import type { GrpcServer } from '../../src/wire/grpc-server.js';
+import type { InjectedFaults } from '../../src/wire/link-faults.js';
+import type { NodeStatusReport } from '../../src/wire/reports.js';
+import { HEALTH_SERVICES } from '../../src/wire/services.js';
+
+export const MEMBERS: readonly Member[] = [
+  { id: 'n1', address: '127.0.0.1:1', zone: 'z1' },
+  { id: 'n2', address: '127.0.0.1:2', zone: 'z2' },
+];
+
+export function text(characters: string): Uint8Array {
+  return Buffer.from(characters);
+}
+
+export function version(wallMs: number, writerLo = 1): Version {
+  return { wallMs, logical: 0, writerHi: 0, writerLo };
+}
+
+export function recordOf(key: string, value: string, wallMs: number): Uint8Array {
+  return encodeRecord(text(key), {
+    version: version(wallMs),
+    tombstone: false,
+    value: text(value),
+  });
+}
+
+export function answerWith(part: Partial<NodeAnswer> = {}): NodeAnswer {
+  return {
+    code: undefined,
+    outcome: 'none',
+    message: '',
+    record: undefined,
+    shadow: undefined,
+    receipt: undefined,
+    ...part,
+  };
+}
+
+export function refusedWith(
+  code: NonNullable<NodeAnswer['code']>,
+  message: string,
+  outcome: NodeAnswer['outcome'] = 'none',
+): NodeAnswer {
+  return answerWith({ code, message, outcome });
+}
+
+/** A coordinator of one map. `hold` keeps operations unanswered until they are released, in any order. */
+export class FakeCoordinator implements Coordinator {
+  readonly records = new Map<string, Uint8Array>();
+  readonly held: Operation[] = [];
+  readonly cancelled: Operation[] = [];
+  readonly executed: Operation[] = [];
+  readonly scans: NodeScan[] = [];
+  hold = false;
+  page: NodePage | NodeFailure = { kind: 'page', entries: [], token: new Uint8Array(0) };
+  copies: readonly ReplicaCopy[] = [];
+  #stamps = 1_000;
+
+  execute(operation: Operation): void {
+    this.executed.push(operation);
+    if (this.hold) this.held.push(operation);
+    else operation.onAnswer(this.answerOf(operation));
+  }
+
+  answerOf(operation: Operation): NodeAnswer {
+    const key = Buffer.from(operation.key).toString('latin1');
+    const stored = this.records.get(key);
+    if (operation.level === 'LINEARIZABLE') {
+      return refusedWith('NOT_SUPPORTED', 'LINEARIZABLE is not available yet');
+    }
+    if (operation.kind === 'get') {
+      const { minVersion } = operation;
+      if (
+        minVersion.length > 0 &&
+        (stored === undefined || compareVersions(versionOf(stored), readVersion(minVersion, 0)) < 0)
+      ) {
+        return refusedWith('STALE', 'nothing as new');
+      }
+      return answerWith(stored === undefined ? {} : { record: stored });
+    }
+    if (stored !== undefined && compareRecords(stored, operation.record) > 0) {
+      return answerWith({ shadow: headerOf(stored) });
+    }
+    this.records.set(key, operation.record);
+    return answerWith(
+      operation.receipt
+        ? { receipt: { coordinator: 'n1', needed: 2, answered: 2, replicas: [] } }
+        : {},
+    );
+  }
+
+  release(): void {
+    for (const operation of this.held.splice(0)) operation.onAnswer(this.answerOf(operation));
+  }
+
+  cancel(operation: Operation): void {
+    this.cancelled.push(operation);
+    const at = this.held.indexOf(operation);
+    if (at < 0) return;
+    this.held.splice(at, 1);
+    operation.onAnswer(refusedWith('CANCELLED', 'cancelled', 'unknown'));
+  }
+
+  scan(request: NodeScan): Promise<NodePage | NodeFailure> {
+    this.scans.push(request);
+    return Promise.resolve(this.page);
+  }
+
+  explain(): Promise<readonly ReplicaCopy[]> {
+    return Promise.resolve(this.copies);
+  }
+
+  stamp(): Promise<Version> {
+    return Promise.resolve(version(this.#stamps++));
+  }
+
+  readonly counters: CoordinatorCounters = {
+    inFlight: 0,
+    writes: 0,
+    reads: 0,
+    scans: 0,
+    repairs: 0,
+    hedges: 0,
+    shed: 0,
+    driftRefusals: 0,
+  };
+
+  drain(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** A replica of one map. `hold` keeps applies unanswered until they are released. */
+export class FakeReplica implements Peer {
+  readonly nodeId = 'n1';
+  readonly connected = true;
+  readonly records = new Map<string, Uint8Array>();
+  readonly applied: ApplyCall[] = [];
+  readonly held: ApplyCall[] = [];
+  readonly scans: ReplicaScan[] = [];
+  hold = false;
+  failure: ReplicaFailure | undefined;
+  page: ReplicaPage = { kind: 'page', entries: [], corrupt: [] };
+
+  apply(call: ApplyCall, slot: number): void {
+    this.applied.push(call);
+    if (this.hold) this.held.push(call);
+    else queueMicrotask(() => this.#apply(call, slot));
+  }
+
+  release(): void {
+    for (const call of this.held.splice(0)) this.#apply(call, 0);
+  }
+
+  #apply(call: ApplyCall, slot: number): void {
+    if (this.failure !== undefined) {
+      call.onApplied(slot, this.failure);
+      return;
+    }
+    const key = Buffer.from(call.key).toString('latin1');
+    const stored = this.records.get(key);
+    if (stored !== undefined && compareRecords(stored, call.record) >= 0) {
+      call.onApplied(slot, { kind: 'kept', header: headerOf(stored) });
+      return;
+    }
+    this.records.set(key, call.record);
+    call.onApplied(slot, { kind: 'applied' });
+  }
+
+  read(call: ReadCall, slot: number, part: 'record' | 'header'): void {
+    queueMicrotask(() => {
+      if (this.failure !== undefined) {
+        call.onRead(slot, this.failure);
+        return;
+      }
+      const record = this.records.get(Buffer.from(call.key).toString('latin1'));
+      if (record === undefined) call.onRead(slot, { kind: 'absent' });
+      else {
+        const header = headerOf(record);
+        call.onRead(slot, {
+          kind: 'found',
+          header,
+          ...(part === 'record' ? { record } : {}),
+        });
+      }
+    });
+  }
+
+  scan(request: ReplicaScan): Promise<ReplicaPage | ReplicaFailure> {
+    this.scans.push(request);
+    return Promise.resolve(this.failure ?? this.page);
+  }
+
+  ping(): Promise<PingAnswer | ReplicaFailure> {
+    return Promise.resolve(
+      this.failure ?? {
+        kind: 'pong',
+        nodeId: 'n1',
+        wallMs: 1_234,
+        hlc: version(77),
+        quarantined: true,
+        commitCounter: 9,
+        incarnation: Buffer.from('12345678'),
+        placementVersion: 1,
+      },
+    );
+  }
+}
+
+export interface FakeNode {
+  readonly server: GrpcServer;
+  readonly coordinator: FakeCoordinator;
+  readonly replica: FakeReplica;
+  readonly endpoint: string;
+}
+
+export interface FakeNodeOptions {
+  readonly clusterName?: string;
+  readonly members?: readonly Member[];
+  readonly faults?: InjectedFaults;
+  readonly limits?: Limits;
+  readonly listen?: string;
+}
+
+export function welcomeOf(clusterName = 'test', members = MEMBERS): Welcome {
+  return {
+    nodeId: 'n1',
+    clusterName,
+    clusterId: clusterIdOf(clusterName, members, 2),
+    members,
+    replicationFactor: 2,
+    placementVersion: 1,
+    wallMs: 1_000,
+    quarantined: false,
+    maxDriftMs: DEFAULT_MAX_DRIFT_MS,
+    maxKeyBytes: DEFAULT_LIMITS.maxKeyBytes,
+    maxValueBytes: DEFAULT_LIMITS.maxValueBytes,
+  };
+}
+
+/** A real gRPC server before a coordinator and a replica that only pretend. */
+export async function startFakeNode(options: FakeNodeOptions = {}): Promise<FakeNode> {
+  const coordinator = new FakeCoordinator();
+  const replica = new FakeReplica();
+  const welcome = welcomeOf(options.clusterName, options.members);
+  const server = await startServer({
+    listen: options.listen ?? '127.0.0.1:0',
+    coordinator,
+    replica,
+    welcome: () => welcome,
+    release: '0.1.0',
+    status: () => STATUS,
+    ...(options.faults === undefined ? {} : { faults: options.faults }),
+    limits: options.limits ?? DEFAULT_LIMITS,
+    clock: systemClock,
+    timers: systemTimers,
+    log: silentLog,
+  });
+  for (const service of HEALTH_SERVICES) server.setServing(service, true);
+  return { server, coordinator, replica, endpoint: server.address };
+}
+
+export const STATUS: NodeStatusReport = {
+  nodeId: 'n1',
+  clusterName: 'test',
+  clusterId: 'id',
+  release: '0.1.0',
+  state: 'quarantined',
+  reason: 'its clock is off',
+  uptimeMs: 5,
+  wallMs: 2 ** 41 + 1,
+  hlc: version(2 ** 41 + 1, 0xffffffff),
+  offsetMs: -12.5,
+  driftRefusals: 1,
+  commitCounter: 2,
+  storeBytes: 3,
+  inFlight: 4,
+  memoryBytes: 5,
+  peers: [
+    {
+      nodeId: 'n2',
+      address: '127.0.0.1:2',
+      state: 'tripped',
+      reason: 'failing',
+      roundTripMs: 0.5,
+      offsetMs: -3,
+      quarantined: false,
+    },
+  ],
+  faults: ['delays by 5 ms'],
+  writes: 6,
+  reads: 7,
+  repairs: 8,
+  shed: 9,
+  writer: 'aabbccdd00112233',
+};
+
+/** Waits for what must come about, checking each turn of the event loop; vitest's timeout ends what never does. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,288 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { KvError } from '../../src/core/errors.js';
+import { encodeRecord } from '../../src/core/record.js';
+import { InjectedFaults } from '../../src/wire/link-faults.js';
+import { openUnaryClient, type UnaryClient } from '../../src/wire/unary-client.js';
+import {
+  refusedWith,
+  recordOf,
+  startFakeNode,
+  STATUS,
+  text,
+  until,
+  version,
+  welcomeOf,
+  type FakeNode,
+} from './fake-node.js';
+
+let node: FakeNode;
+let client: UnaryClient;
+const faults = new InjectedFaults();
+
+beforeAll(async () => {
+  node = await startFakeNode({ faults });
+  client = openUnaryClient(node.endpoint, { timeoutMs: 5_000 });
+});
+
+afterAll(async () => {
+  client.close();
+  await node.server.close(1_000);
+});
+
+beforeEach(() => {
+  node.coordinator.hold = false;
+  node.coordinator.records.clear();
+});
+
+async function failureOf(promise: Promise<unknown>): Promise<KvError> {
+  const error = await promise.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(KvError);
+  return error as KvError;
+}
+
+describe('the unary calls of Kv', () => {
+  test('a put without a stamp is stamped by the coordinator, and read back', async () => {
+    const written = await client.put(text('k'), text('v'), { receipt: true });
+    expect(written.version.wallMs).toBeGreaterThanOrEqual(1_000);
+    expect(written.receipt).toEqual({
+      coordinator: 'n1',
+      needed: 2,
+      answered: 2,
+      replicas: [],
+    });
+    const entry = await client.get(text('k'));
+    expect(entry).toEqual({
+      found: true,
+      value: Buffer.from('v'),
+      version: written.version,
+    });
+  });
+
+  test("a put keeps its caller's stamp, and one that loses names what shadows it", async () => {
+    await client.put(text('k'), text('new'), { version: version(500) });
+    const lost = await client.put(text('k'), text('old'), { version: version(499) });
+    expect(lost).toEqual({ version: version(499), shadowedBy: version(500) });
+  });
+
+  test('a delete leaves a tombstone, whose version a get still tells', async () => {
+    await client.put(text('k'), text('v'), { version: version(1) });
+    await client.delete(text('k'), { version: version(2) });
+    expect(await client.get(text('k'))).toEqual({
+      found: false,
+      value: Buffer.alloc(0),
+      version: version(2),
+    });
+    expect(await client.get(text('never'))).toEqual({ found: false, value: Buffer.alloc(0) });
+  });
+
+  test('an expired record is not found', async () => {
+    const fields = { version: version(1), tombstone: false, value: text('v') };
+    const record = (expiresAtMs: number): Uint8Array =>
+      encodeRecord(text('k'), { ...fields, expiresAtMs });
+    node.coordinator.records.set('k', record(1_000));
+    expect((await client.get(text('k'))).found).toBe(false);
+    node.coordinator.records.set('k', record(2 ** 47));
+    expect(await client.get(text('k'))).toMatchObject({ found: true, expiresAtMs: 2 ** 47 });
+  });
+
+  test('minVersion travels, and STALE comes back as a KvError', async () => {
+    await client.put(text('k'), text('v'), { version: version(5) });
+    await client.get(text('k'), { minVersion: version(5) });
+    const error = await failureOf(client.get(text('k'), { minVersion: version(6) }));
+    expect(error).toMatchObject({ code: 'STALE', outcome: 'none', retryable: true, node: 'n1' });
+  });
+
+  test('a failure keeps its code, outcome, message, node and receipt', async () => {
+    node.coordinator.hold = true;
+    const failing = failureOf(client.put(text('k'), text('v')));
+    await until(() => node.coordinator.held.length > 0);
+    const receipt = {
+      coordinator: 'n1',
+      needed: 2,
+      answered: 1,
+      replicas: [
+        { node: 'n1', result: 'ok' as const, version: version(3) },
+        { node: 'n2', result: 'failed' as const, reason: 'broken – ünicode' },
+      ],
+      shadowedBy: version(9),
+    };
+    node.coordinator.held.splice(0)[0]?.onAnswer({
+      ...refusedWith('NO_QUORUM', 'QUORUM needs 2 of 2 – ünicode', 'unknown'),
+      receipt,
+    });
+    const error = await failing;
+    expect(error.code).toBe('NO_QUORUM');
+    expect(error.outcome).toBe('unknown');
+    expect(error.message).toBe('QUORUM needs 2 of 2 – ünicode');
+    expect(error.node).toBe('n1');
+    expect(error.receipt).toEqual(receipt);
+  });
+
+  test('a level that the coordinator refuses is refused', async () => {
+    const error = await failureOf(client.get(text('k'), { consistency: 'LINEARIZABLE' }));
+    expect(error.code).toBe('NOT_SUPPORTED');
+  });
+
+  test('bad input names the field and the bound, and reaches nobody', async () => {
+    const before = node.coordinator.executed.length;
+    const big = new Uint8Array(1_048_577);
+    const cases: [() => Promise<unknown>, RegExp][] = [
+      [() => client.get(text('')), /^key: must not be empty/],
+      [() => client.get(new Uint8Array(4_097)), /^key: 4097 bytes, the limit is 4096/],
+      [() => client.put(text('k'), big), /^value: 1048577 bytes, the limit is 1048576/],
+      [() => client.scan({ prefix: text('a'), gte: text('b') }), /^prefix: /],
+      [() => client.scan({ limit: 10_001 }), /^limit: 10001, the limit is 10000/],
+      [
+        () => client.put(text('k'), text('v'), { version: { ...version(1), wallMs: 2 ** 48 } }),
+        /^version.wall_ms: /,
+      ],
+    ];
+    for (const [attempt, message] of cases) {
+      const error = await failureOf(attempt());
+      expect(error.code).toBe('INVALID_ARGUMENT');
+      expect(error.outcome).toBe('none');
+      expect(error.message).toMatch(message);
+    }
+    expect(node.coordinator.executed.length).toBe(before);
+  });
+
+  test('a caller that goes away cancels its operation', async () => {
+    node.coordinator.hold = true;
+    const before = node.coordinator.cancelled.length;
+    const impatient = openUnaryClient(node.endpoint, { timeoutMs: 100 });
+    const error = await failureOf(impatient.put(text('k'), text('v')));
+    expect(error).toMatchObject({ code: 'TIMED_OUT', outcome: 'unknown' });
+    await until(() => node.coordinator.cancelled.length > before);
+    impatient.close();
+  });
+
+  test('every item of a batch has its own result, in order', async () => {
+    const results = await client.batch([
+      { kind: 'put', key: text('a'), value: text('1'), version: version(10) },
+      { kind: 'put', key: text(''), value: text('1') },
+      { kind: 'delete', key: text('b'), version: version(11) },
+    ]);
+    expect(results).toMatchObject([
+      { code: undefined, version: version(10) },
+      { code: 'INVALID_ARGUMENT', outcome: 'none' },
+      { code: undefined, version: version(11) },
+    ]);
+    const read = await client.batch([
+      { kind: 'get', key: text('a') },
+      { kind: 'get', key: text('c') },
+    ]);
+    expect(read).toMatchObject([
+      { found: true, value: Buffer.from('1'), version: version(10) },
+      { found: false },
+    ]);
+  });
+
+  test('a scan passes its range on and answers entries', async () => {
+    node.coordinator.page = {
+      kind: 'page',
+      entries: [{ key: text('p1'), record: recordOf('p1', 'v1', 4) }],
+      token: text('next'),
+    };
+    const page = await client.scan({ prefix: text('p'), reverse: true, consistency: 'ALL' });
+    expect(page).toEqual({
+      entries: [{ key: Buffer.from('p1'), value: Buffer.from('v1'), version: version(4) }],
+      token: Buffer.from('next'),
+    });
+    expect(node.coordinator.scans.at(-1)).toMatchObject({
+      gte: Buffer.from('p'),
+      lt: Uint8Array.from(Buffer.from('q')),
+      reverse: true,
+      limit: 1_000,
+      level: 'ALL',
+    });
+    node.coordinator.page = {
+      kind: 'failure',
+      code: 'NO_QUORUM',
+      outcome: 'none',
+      message: 'too few',
+    };
+    expect(await failureOf(client.scan())).toMatchObject({ code: 'NO_QUORUM', message: 'too few' });
+  });
+});
+
+describe('what operators ask of a node', () => {
+  test('describe, status and health', async () => {
+    expect(await client.describe()).toEqual(welcomeOf());
+    expect(await client.status()).toEqual(STATUS);
+    expect(await client.health('quorate.v1.Kv')).toBe('SERVING');
+    node.server.setServing('quorate.v1.Kv', false);
+    expect(await client.health('quorate.v1.Kv')).toBe('NOT_SERVING');
+    expect(await client.health('')).toBe('SERVING');
+    node.server.setServing('quorate.v1.Kv', true);
+  });
+
+  test("explain shows every replica's copy, and who wins", async () => {
+    const older = recordOf('k', 'old', 1);
+    const newer = recordOf('k', 'newer', 2);
+    node.coordinator.copies = [
+      { node: 'n1', answer: { kind: 'found', header: older.subarray(0, 25), record: older } },
+      { node: 'n2', answer: { kind: 'found', header: newer.subarray(0, 25), record: newer } },
+      { node: 'n3', answer: { kind: 'absent' } },
+      { node: 'n4', answer: { kind: 'unreachable', code: 'UNAVAILABLE', message: 'down' } },
+    ];
+    const report = await client.explain(text('k'));
+    expect(report.winner).toBe('n2');
+    expect(report.why).toMatch(/highest version/);
+    expect(report.replicas).toMatchObject([
+      { node: 'n1', result: 'found', version: version(1), valueBytes: 3 },
+      { node: 'n2', result: 'found', version: version(2), valueBytes: 5 },
+      { node: 'n3', result: 'absent' },
+      { node: 'n4', result: 'unreachable', reason: 'UNAVAILABLE: down' },
+    ]);
+  });
+
+  test('faults are set, shown and cleared', async () => {
+    const set = { dropTo: ['n2'], dropFrom: [], delayMs: 3, skewMs: -800 };
+    expect(await client.setFaults(set)).toEqual(set);
+    expect(await client.getFaults()).toEqual(set);
+    expect(faults.describe()).toEqual([
+      'sends nothing to n2',
+      'delays by 3 ms',
+      'clock skewed by -800 ms',
+    ]);
+    const error = await failureOf(client.setFaults({ ...set, dropTo: ['n9'] }));
+    expect(error.message).toMatch(/^drop_to: "n9"/);
+    await client.setFaults({ dropTo: [], dropFrom: [], delayMs: 0, skewMs: 0 });
+    expect(faults.describe()).toEqual([]);
+  });
+
+  test('a node that was not started for faults refuses them', async () => {
+    const other = await startFakeNode();
+    const otherClient = openUnaryClient(other.endpoint, { timeoutMs: 5_000 });
+    expect(await failureOf(otherClient.getFaults())).toMatchObject({
+      code: 'REFUSED',
+      node: 'n1',
+    });
+    otherClient.close();
+    await other.server.close(1_000);
+  });
+
+  test('a port in use is refused with its address', async () => {
+    const error = await failureOf(startFakeNode({ listen: node.endpoint }));
+    expect(error.code).toBe('UNAVAILABLE');
+    expect(error.message).toContain(node.endpoint);
+  });
+
+  test('a node that is not there is UNAVAILABLE, and a write to it is in doubt', async () => {
+    const gone = await startFakeNode();
+    await gone.server.close(0);
+    const goneClient = openUnaryClient(gone.endpoint, { timeoutMs: 2_000 });
+    expect(await failureOf(goneClient.status())).toMatchObject({
+      code: 'UNAVAILABLE',
+      outcome: 'none',
+      node: gone.endpoint,
+    });
+    expect(await failureOf(goneClient.put(text('k'), text('v')))).toMatchObject({
+      outcome: 'unknown',
+    });
+    goneClient.close();
+  });
+});
