@@ -5,47 +5,37 @@ const MAX_KEY_CHARACTERS = 256;
 
 /**
  * The headers of the records last written or looked up: exactly those on disk, so a hot key is written without being read.
- * Bounded; the oldest entry makes room for a new key. Nothing is allocated for an entry: headers lie in one slab.
+ * Every key has one slot, and the last one to come has it: no order to keep, and nothing is allocated for an entry.
  */
 export class HeaderCache {
-  readonly #slots = new Map<string, number>();
-  /** For each slot its key, in the order in which they came. */
   readonly #keys: (string | undefined)[];
   readonly #slab: Uint8Array;
-  #next = 0;
+  readonly #mask: number;
 
-  constructor(readonly capacity: number) {
+  /** `capacity` is a power of two. */
+  constructor(capacity: number) {
     this.#keys = Array.from({ length: capacity });
     this.#slab = new Uint8Array(capacity * HEADER_BYTES);
+    this.#mask = capacity - 1;
   }
 
-  /** A view that the next `set` may overwrite: copy what is kept. */
-  get(key: string): Uint8Array | undefined {
-    const slot = this.#slots.get(key);
-    if (slot === undefined) return undefined;
+  /** A view that a later `set` may overwrite: copy what is kept. */
+  get(key: string, keyHash: number): Uint8Array | undefined {
+    const slot = keyHash & this.#mask;
+    if (this.#keys[slot] !== key) return undefined;
     return this.#slab.subarray(slot * HEADER_BYTES, (slot + 1) * HEADER_BYTES);
   }
 
   /** Remembers the first 25 bytes of `record`. */
-  set(key: string, record: Uint8Array): void {
+  set(key: string, keyHash: number, record: Uint8Array): void {
     if (key.length > MAX_KEY_CHARACTERS) return;
-    const slot = this.#slots.get(key) ?? this.#take(key);
+    const slot = keyHash & this.#mask;
+    this.#keys[slot] = key;
     const at = slot * HEADER_BYTES;
     for (let i = 0; i < HEADER_BYTES; i++) this.#slab[at + i] = record[i] as number;
   }
 
   clear(): void {
-    this.#slots.clear();
     this.#keys.fill(undefined);
-  }
-
-  #take(key: string): number {
-    const slot = this.#next;
-    this.#next = (slot + 1) % this.capacity;
-    const evicted = this.#keys[slot];
-    if (evicted !== undefined) this.#slots.delete(evicted);
-    this.#keys[slot] = key;
-    this.#slots.set(key, slot);
-    return slot;
   }
 }

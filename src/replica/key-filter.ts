@@ -1,10 +1,10 @@
 /**
  * Which keys the node may hold: a Bloom filter (Bloom 1970) over the hashes of their keys, in layers that double (a scalable
  * one, Almeida et al. 2007), so that it never has to be counted beforehand or rebuilt when it fills. A key that was added is
- * always reported; one that was not, is with a probability below 1 % for as many keys as a node can hold.
+ * always reported; one that was not, is with a probability below 1 %, in up to eight layers of 16 million keys in all.
  *
- * Twelve bits a key and six probes give 0.4 % in a full layer, and only the last layers hold much: 1 million keys take
- * 2 MiB. Keys that leave the store stay in the filter until the next start; that costs a lookup, never a wrong answer.
+ * Sixteen bits a key and six probes give 0.1 % in a full layer. A million keys take 4 MiB. Keys that leave the store stay in
+ * the filter until the next start; that costs a lookup, never a wrong answer.
  */
 export class KeyFilter {
   readonly #layers: Layer[] = [];
@@ -38,7 +38,7 @@ export class KeyFilter {
 }
 
 const FIRST_LAYER_BITS = 2 ** 20;
-const BITS_PER_KEY = 12;
+const BITS_PER_KEY = 16;
 const PROBES = 6;
 
 interface Layer {

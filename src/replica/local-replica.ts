@@ -24,7 +24,7 @@ import {
   type DataFolder,
   type FolderIdentity,
 } from './data-folder.js';
-import { refused, STOPPING, storeFailure } from './failure.js';
+import { refused, STOPPING } from './failure.js';
 import { GroupCommit } from './group-commit.js';
 import { scanPage } from './range-scan.js';
 import { ReadGather } from './read-gather.js';
@@ -69,6 +69,8 @@ export interface ReplicaStatus {
   /** Bytes on disk, roughly; undefined when the disk does not say. */
   readonly storeBytes: number | undefined;
   readonly filterComplete: boolean;
+  /** False from a failed commit until the store has been opened again. */
+  readonly takesWrites: boolean;
   readonly stoppedCleanly: boolean;
 }
 
@@ -84,6 +86,8 @@ export class LocalReplica implements Peer {
   readonly connected = true;
   /** The node's clock. Everything that was written here has been observed by it. */
   readonly hlc: HybridClock;
+  /** The writer id of this run, 16 hexadecimal characters. */
+  readonly writer: string;
   readonly #options: LocalReplicaOptions;
   readonly #folder: DataFolder;
   readonly #commit: GroupCommit;
@@ -101,6 +105,7 @@ export class LocalReplica implements Peer {
     this.#options = options;
     this.#folder = folder;
     const writer = options.random.bytes(8);
+    this.writer = Buffer.from(writer).toString('hex');
     this.hlc = new HybridClock({
       wallMs: () => clock.wallMs(),
       writer: { hi: readU32(writer, 0), lo: readU32(writer, 4) },
@@ -177,11 +182,12 @@ export class LocalReplica implements Peer {
       waiting: this.#commit.waiting,
       storeBytes: await this.#folder.store.sizeBytes().catch(() => undefined),
       filterComplete: this.#commit.filterComplete,
+      takesWrites: this.#commit.takesWrites,
       stoppedCleanly: this.#folder.stoppedCleanly,
     };
   }
 
-  /** Takes nothing more, answers all that was taken, marks the stop as clean and closes the folder. Twice is harmless. */
+  /** Takes nothing more, answers all that was taken, marks the stop as clean and closes the folder. Never rejects. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -197,7 +203,11 @@ export class LocalReplica implements Peer {
     try {
       await closeDataFolder(this.#folder, intact);
     } catch (error) {
-      throw storeFailure(error, this.nodeId);
+      // Everything that was answered is on disk all the same; the next start takes this stop for a crash.
+      this.#options.log.warn(
+        { err: error },
+        'the data folder could not be marked as stopped cleanly',
+      );
     }
   }
 

@@ -9,7 +9,7 @@ import { silentLog } from '../../src/io/log.js';
 import type { ApplyAnswer, ApplyCall } from '../../src/io/peer.js';
 import { systemRandom } from '../../src/io/random.js';
 import { systemTimers } from '../../src/io/timers.js';
-import { LocalReplica, openLocalReplica } from '../../src/replica/local-replica.js';
+import { openLocalReplica, type LocalReplica } from '../../src/replica/local-replica.js';
 
 // What a replica makes of a disk: records a second and CPU a record through LocalReplica.apply, beside bare chained synced
 // batches of the same records in the same run. Usage: node dist/test/bench/replica-apply.js [records] [in flight]

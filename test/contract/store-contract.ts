@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { compareKeys } from '../../src/core/key-range.js';
 import { StoreError, type Store, type StoreEntry, type StoreRange } from '../../src/io/store.js';
@@ -24,9 +24,9 @@ export function describeStore(
       await dispose();
     });
 
-    const put = (...texts: string[]) => {
+    const put = (...keys: string[]) => {
       const batch = store.batch();
-      for (const text of texts) batch.put(bytes(text), bytes(`value of ${text}`));
+      for (const key of keys) batch.put(bytes(key), bytes(`value of ${key}`));
       return batch.commit({ sync: true });
     };
 

@@ -1,0 +1,101 @@
+import { memoryStoreOpener } from '../../src/io/memory-store.js';
+import {
+  StoreError,
+  type Store,
+  type StoreBatch,
+  type StoreCursor,
+  type StoreOpener,
+  type StoreRange,
+} from '../../src/io/store.js';
+
+/** A disk in memory that does what disks do at the worst moment, when the test says so. */
+export interface FaultyDisk extends StoreOpener {
+  /** The next commit rejects; the batch is on disk nevertheless, or is not. */
+  failNextCommit: 'written' | 'lost' | undefined;
+  /** How often opening fails from now on. */
+  openFailures: number;
+  room: boolean;
+  /** Reads that touch this key fail, as LevelDB's do on a damaged block. */
+  damagedKey: Uint8Array | undefined;
+  /** While set, commits wait for it before they do anything. */
+  gate: Promise<void> | undefined;
+  /** Keys read, and commits begun, so far. */
+  readonly keysRead: number;
+  readonly commits: number;
+  /** The open store, to look behind the replica. */
+  readonly store: Store;
+}
+
+export function createFaultyDisk(): FaultyDisk {
+  const opener = memoryStoreOpener();
+  let open: Store | undefined;
+  const disk = {
+    failNextCommit: undefined as FaultyDisk['failNextCommit'],
+    openFailures: 0,
+    room: true,
+    damagedKey: undefined as Uint8Array | undefined,
+    gate: undefined as Promise<void> | undefined,
+    keysRead: 0,
+    commits: 0,
+    get store(): Store {
+      if (open === undefined) throw new Error('the disk is not open');
+      return open;
+    },
+    async open(): Promise<Store> {
+      if (disk.openFailures > 0) {
+        disk.openFailures -= 1;
+        throw new StoreError('failed', 'the disk is still sick');
+      }
+      open = await opener.open();
+      return faulty(open);
+    },
+    hasRoom: async () => disk.room,
+  };
+
+  const checkKey = (key: Uint8Array) => {
+    disk.keysRead += 1;
+    if (disk.damagedKey !== undefined && Buffer.compare(key, disk.damagedKey) === 0) {
+      throw new StoreError('corrupt', 'Corruption: block checksum mismatch');
+    }
+  };
+
+  const faulty = (store: Store): Store => ({
+    async get(key) {
+      checkKey(key);
+      return store.get(key);
+    },
+    async getMany(keys) {
+      for (const key of keys) checkKey(key);
+      return store.getMany(keys);
+    },
+    batch: () => faultyBatch(store.batch()),
+    cursor: (range: StoreRange): StoreCursor => store.cursor(range),
+    sizeBytes: () => store.sizeBytes(),
+    close: () => store.close(),
+  });
+
+  const faultyBatch = (batch: StoreBatch): StoreBatch => ({
+    put(key, value) {
+      batch.put(key, value);
+      return this;
+    },
+    del(key) {
+      batch.del(key);
+      return this;
+    },
+    get length() {
+      return batch.length;
+    },
+    async commit(options) {
+      disk.commits += 1;
+      await disk.gate;
+      const fault = disk.failNextCommit;
+      disk.failNextCommit = undefined;
+      if (fault !== 'lost') await batch.commit(options);
+      if (fault !== undefined) throw new StoreError('failed', 'Input/output error');
+    },
+    discard: () => batch.discard(),
+  });
+
+  return disk;
+}
