@@ -126,13 +126,6 @@ export class ServerChannel {
     this.#close();
   }
 
-  /** Ends the stream at once. */
-  stop(): void {
-    if (this.#ended) return;
-    this.#stream.end();
-    this.#abandon();
-  }
-
   #onFrame(bytes: Buffer): void {
     if (this.#ended) return;
     let frame: v1.CallFrame;

@@ -22,11 +22,13 @@ function messageOptions(limits: Limits): ChannelOptions {
     'grpc.keepalive_time_ms': KEEPALIVE_EVERY_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_PATIENCE_MS,
     'grpc-node.max_session_memory': SESSION_MEMORY_MB,
-    'grpc.enable_channelz': 0,
   };
 }
 
-/** No connection age: it would drop live channels without warning. */
+/**
+ * No connection age: it would drop live channels without warning. Channelz stays on, because grpc-js's forceShutdown finds
+ * only the connections that channelz counts.
+ */
 export function serverOptions(limits: Limits): ChannelOptions {
   return {
     ...messageOptions(limits),
@@ -40,6 +42,7 @@ export function clientOptions(limits: Limits): ChannelOptions {
   return {
     ...messageOptions(limits),
     'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
+    'grpc.enable_channelz': 0,
     'grpc.use_local_subchannel_pool': 1,
     'grpc.enable_retries': 0,
     'grpc.enable_http_proxy': 0,

@@ -1,7 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import {
+  logVerbosity,
   Server,
   ServerCredentials,
+  setLogVerbosity,
   type handleBidiStreamingCall,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
@@ -53,6 +55,8 @@ export interface GrpcServer {
 /** Binds the services to a port. Throws UNAVAILABLE naming the address when it cannot be had. */
 export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
   const { listen, limits, timers } = options;
+  // What gRPC would print on stderr reaches its callers as errors, and the node's log through them.
+  setLogVerbosity(logVerbosity.NONE);
   const server = new Server(serverOptions(limits));
   const channels = new Set<ServerChannel>();
   const forget = (channel: ServerChannel): void => void channels.delete(channel);
@@ -97,16 +101,16 @@ function bind(server: Server, listen: string): Promise<number> {
   return new Promise((resolve, reject) => {
     server.bindAsync(listen, ServerCredentials.createInsecure(), (error, port) => {
       if (error === null) resolve(port);
-      else {
-        reject(
-          new KvError('UNAVAILABLE', `cannot listen on ${listen}: ${error.message}`, {
-            node: listen,
-            cause: error,
-          }),
-        );
-      }
+      else reject(bindError(listen, error));
     });
   });
+}
+
+function bindError(listen: string, cause: Error): KvError {
+  const why = cause.message.includes('EADDRINUSE')
+    ? 'the address is in use by another process'
+    : cause.message;
+  return new KvError('UNAVAILABLE', `cannot listen on ${listen}: ${why}`, { node: listen, cause });
 }
 
 /** tryShutdown alone would wait for ever for a stream that somebody holds open, such as a watch of health. */

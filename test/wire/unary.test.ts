@@ -268,7 +268,9 @@ describe('what operators ask of a node', () => {
   test('a port in use is refused with its address', async () => {
     const error = await failureOf(startFakeNode({ listen: node.endpoint }));
     expect(error.code).toBe('UNAVAILABLE');
-    expect(error.message).toContain(node.endpoint);
+    expect(error.message).toBe(
+      `cannot listen on ${node.endpoint}: the address is in use by another process`,
+    );
   });
 
   test('a node that is not there is UNAVAILABLE, and a write to it is in doubt', async () => {

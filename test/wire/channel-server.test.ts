@@ -1,0 +1,434 @@
+import {
+  Client,
+  credentials,
+  loadPackageDefinition,
+  type ClientDuplexStream,
+  type GrpcObject,
+  type StatusObject,
+} from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import fc from 'fast-check';
+import { service as healthService } from 'grpc-health-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { KvError } from '../../src/core/errors.js';
+import { FrameWriter } from '../../src/wire/frame-writer.js';
+import { helloOfNode } from '../../src/wire/greeting.js';
+import { PROTOCOL_VERSION, v1 } from '../../src/wire/messages.js';
+import { asIs, KV_SERVICE, PEER_SERVICE, type RawMethod } from '../../src/wire/services.js';
+import { codeFromNumber, fromGrpcStatus } from '../../src/wire/status.js';
+import { openUnaryClient } from '../../src/wire/unary-client.js';
+import {
+  MEMBERS,
+  recordOf,
+  startFakeNode,
+  text,
+  until,
+  welcomeOf,
+  type FakeNode,
+} from './fake-node.js';
+
+let node: FakeNode;
+let client: Client;
+
+beforeAll(async () => {
+  node = await startFakeNode();
+  client = new Client(node.endpoint, credentials.createInsecure());
+});
+
+afterAll(async () => {
+  client.close();
+  await node.server.close(500);
+});
+
+beforeEach(() => {
+  node.coordinator.hold = false;
+  node.coordinator.held.length = 0;
+});
+
+/** A channel of bare bytes. */
+interface RawChannel {
+  readonly stream: ClientDuplexStream<Buffer, Buffer>;
+  readonly frames: v1.AnswerFrame[];
+  readonly answers: v1.Answer[];
+  status: StatusObject | undefined;
+}
+
+function openRaw(method: RawMethod = KV_SERVICE.channel, on = client): RawChannel {
+  const stream = on.makeBidiStreamRequest<Buffer, Buffer>(method.path, asIs, asIs);
+  const channel: RawChannel = { stream, frames: [], answers: [], status: undefined };
+  stream.on('data', (bytes: Buffer) => {
+    const frame = v1.AnswerFrame.decode(bytes);
+    channel.frames.push(frame);
+    channel.answers.push(...(frame.answers as v1.Answer[]));
+  });
+  stream.on('error', () => {});
+  stream.on('status', (status: StatusObject) => {
+    channel.status = status;
+  });
+  return channel;
+}
+
+const HELLO: v1.Hello.$Properties = { protocol: PROTOCOL_VERSION };
+
+function greet(channel: RawChannel, hello: v1.Hello.$Properties = HELLO): void {
+  channel.stream.write(new FrameWriter().hello(hello).finish());
+}
+
+function send(channel: RawChannel, ...calls: v1.Call.$Properties[]): void {
+  const frame = new FrameWriter();
+  for (const call of calls) frame.call(call);
+  channel.stream.write(frame.finish());
+}
+
+async function endOf(channel: RawChannel): Promise<KvError> {
+  await until(() => channel.status !== undefined);
+  return fromGrpcStatus(channel.status as StatusObject, node.endpoint, 'unknown');
+}
+
+const GET = { kind: v1.CallKind.CALL_GET, key: text('k'), timeoutMs: 5_000 };
+
+describe('a channel of a node', () => {
+  test('greets, and answers calls gathered', async () => {
+    node.coordinator.records.set('k', recordOf('k', 'v', 3));
+    const channel = openRaw();
+    greet(channel);
+    await until(() => channel.frames.length === 1);
+    expect(channel.frames[0]?.welcome).toMatchObject({ nodeId: 'n1', clusterName: 'test' });
+    send(channel, ...Array.from({ length: 50 }, (_, i) => ({ ...GET, id: i + 1 })));
+    await until(() => channel.answers.length === 50);
+    expect(channel.frames.length).toBe(2);
+    expect(channel.answers.every((answer) => answer.code === 0 && answer.record.length > 25)).toBe(
+      true,
+    );
+    channel.stream.end();
+    await until(() => channel.status !== undefined);
+    expect(channel.status?.code).toBe(0);
+  });
+
+  test('answers what was asked before the client ended its side', async () => {
+    node.coordinator.hold = true;
+    const channel = openRaw();
+    greet(channel);
+    send(channel, { ...GET, id: 1 });
+    channel.stream.end();
+    await until(() => node.coordinator.held.length === 1);
+    expect(channel.status).toBeUndefined();
+    node.coordinator.release();
+    await until(() => channel.status !== undefined);
+    expect(channel.status?.code).toBe(0);
+    expect(channel.answers.length).toBe(1);
+  });
+
+  test('cancels what nobody waits for', async () => {
+    node.coordinator.hold = true;
+    const before = node.coordinator.cancelled.length;
+    const channel = openRaw();
+    greet(channel);
+    send(channel, { ...GET, id: 1 }, { ...GET, id: 2 });
+    await until(() => node.coordinator.held.length === 2);
+    const frame = new FrameWriter();
+    frame.cancelled([1, 99]);
+    channel.stream.write(frame.finish());
+    await until(() => channel.answers.length === 1);
+    expect(codeFromNumber(channel.answers[0]?.code ?? 0)).toBe('CANCELLED');
+    channel.stream.cancel();
+    await until(() => node.coordinator.cancelled.length === before + 2);
+  });
+
+  test('refuses single calls without harm to others', async () => {
+    const channel = openRaw();
+    greet(channel);
+    const bad: v1.Call.$Properties[] = [
+      { id: 1, kind: 77 as v1.CallKind },
+      { id: 2, kind: v1.CallKind.CALL_APPLY },
+      { ...GET, id: 3, consistency: 42 as v1.Consistency },
+      { ...GET, id: 4, version: text('short') },
+      { ...GET, id: 5, traceparent: text('short') },
+      { ...GET, id: 6, timeoutMs: 4_000_000_000 },
+      { id: 7, kind: v1.CallKind.CALL_SCAN, body: text('\u00ff') },
+      { id: 8, kind: v1.CallKind.CALL_SCAN, body: v1.RangeRequest.encode({ limit: 0 }).finish() },
+      { ...GET, id: 9 },
+    ];
+    send(channel, ...bad);
+    await until(() => channel.answers.length === bad.length);
+    const byId = [...channel.answers].sort((a, b) => a.id - b.id);
+    expect(byId.map(({ code }) => (code === 0 ? 'done' : codeFromNumber(code)))).toEqual([
+      'NOT_SUPPORTED',
+      'NOT_SUPPORTED',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'done',
+    ]);
+    expect(byId.map(({ message }) => message.split(':')[0])).toEqual([
+      'kind',
+      'kind',
+      'consistency',
+      'version',
+      'traceparent',
+      'timeout_ms',
+      'request',
+      'limit',
+      '',
+    ]);
+    channel.stream.cancel();
+  });
+
+  test('takes no more than it can hold, and goes on when some of it is answered', async () => {
+    node.coordinator.hold = true;
+    const before = node.coordinator.executed.length;
+    const channel = openRaw();
+    greet(channel);
+    const count = 20_000;
+    const frameOf = 1_000;
+    for (let first = 1; first <= count; first += frameOf) {
+      send(channel, ...Array.from({ length: frameOf }, (_, i) => ({ ...GET, id: first + i })));
+    }
+    await until(() => node.coordinator.held.length >= 8_192);
+    // The pause takes effect at the end of a frame; some more are in flow already.
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+    const held = node.coordinator.held.length;
+    expect(held).toBeLessThan(count);
+    while (channel.answers.length < count) {
+      node.coordinator.release();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(node.coordinator.executed.length - before).toBe(count);
+    channel.stream.cancel();
+  });
+});
+
+describe('a greeting', () => {
+  const facts = welcomeOf();
+
+  test('must be the first frame, and only that', async () => {
+    const silent = openRaw();
+    send(silent, { ...GET, id: 1 });
+    expect(await endOf(silent)).toMatchObject({ code: 'INVALID_ARGUMENT' });
+    expect((await endOf(silent)).message).toMatch(/^hello: /);
+    const twice = openRaw();
+    greet(twice);
+    greet(twice);
+    expect(await endOf(twice)).toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+
+  test('of another protocol is refused', async () => {
+    const channel = openRaw();
+    greet(channel, { protocol: 99 });
+    const error = await endOf(channel);
+    expect(error).toMatchObject({ code: 'INCOMPATIBLE', node: 'n1', outcome: 'none' });
+    expect(error.message).toMatch(/speaks protocol 1, the client speaks 99/);
+  });
+
+  test('of another cluster is refused, saying what differs', async () => {
+    const other = { ...facts, clusterName: 'other', clusterId: 'x', replicationFactor: 3 };
+    const channel = openRaw(PEER_SERVICE.channel);
+    greet(channel, helloOfNode('n2', { ...other, members: MEMBERS.slice(0, 1) }));
+    const error = await endOf(channel);
+    expect(error.code).toBe('WRONG_CLUSTER');
+    expect(error.message).toBe(
+      'node n1 belongs to cluster "test", node n2 to "other": the names differ ("test" here); ' +
+        'the members differ (n1/z1, n2/z2 here, n1/z1 there); the replication factors differ (2 here, 3 there)',
+    );
+    expect(channel.status?.code).toBe(9);
+  });
+
+  test('on the channel of nodes is for its members, each by its own id', async () => {
+    for (const [nodeId, message] of [
+      ['', /a client is no member/],
+      ['n7', /node n7 is no member/],
+      ['n1', /calls itself n1 too/],
+    ] as const) {
+      const channel = openRaw(PEER_SERVICE.channel);
+      greet(channel, helloOfNode(nodeId, facts));
+      const error = await endOf(channel);
+      expect(error.code).toBe('WRONG_CLUSTER');
+      expect(error.message).toMatch(message);
+    }
+  });
+});
+
+async function stillServes(): Promise<void> {
+  const probe = openUnaryClient(node.endpoint, { timeoutMs: 5_000 });
+  expect(await probe.health('quorate.v1.Kv')).toBe('SERVING');
+  await probe.get(text('k'));
+  probe.close();
+}
+
+describe('malformed input', () => {
+  const greeting = new FrameWriter().hello(HELLO).finish();
+
+  test('random frames end at most their own channel', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.boolean(),
+        fc.array(fc.uint8Array({ maxLength: 60 }), { minLength: 1, maxLength: 3 }),
+        async (greeted, frames) => {
+          const channel = openRaw();
+          if (greeted) channel.stream.write(greeting);
+          for (const frame of frames) channel.stream.write(Buffer.from(frame));
+          channel.stream.end();
+          const error = await endOf(channel);
+          expect([0, 3, 9]).toContain(channel.status?.code);
+          expect(error.code).not.toBe('TIMED_OUT');
+        },
+      ),
+      { numRuns: 60, seed: 7 },
+    );
+    await stillServes();
+  });
+
+  test('truncated and altered frames of real calls end at most their own channel', async () => {
+    const writer = new FrameWriter();
+    writer.call({ ...GET, id: 1, record: recordOf('k', 'value', 5), zone: 'z', timeoutMs: 50 });
+    writer.call({ id: 2, kind: v1.CallKind.CALL_SCAN, body: text('body') });
+    const real = writer.finish();
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(real.length),
+        fc.nat(real.length - 1),
+        fc.integer({ min: 0, max: 255 }),
+        async (length, at, byte) => {
+          const bytes = Buffer.from(real);
+          bytes[at] = byte;
+          const channel = openRaw();
+          channel.stream.write(greeting);
+          channel.stream.write(bytes.subarray(0, length));
+          channel.stream.end();
+          await endOf(channel);
+          expect([0, 3]).toContain(channel.status?.code);
+        },
+      ),
+      { numRuns: 60, seed: 8 },
+    );
+    await stillServes();
+  });
+
+  test('a frame beyond the limit ends its channel and nothing else', async () => {
+    const channel = openRaw();
+    channel.stream.write(greeting);
+    channel.stream.write(Buffer.alloc(5 * 1024 * 1024));
+    await endOf(channel);
+    expect(channel.status?.code).toBe(8);
+    await stillServes();
+  });
+
+  test('an id that is under way already, or 0, ends the channel', async () => {
+    node.coordinator.hold = true;
+    const twice = openRaw();
+    greet(twice);
+    send(twice, { ...GET, id: 5 }, { ...GET, id: 5 });
+    expect((await endOf(twice)).message).toMatch(/^calls.id: 5 is under way/);
+    const zero = openRaw();
+    greet(zero);
+    send(zero, { ...GET });
+    expect((await endOf(zero)).message).toMatch(/^calls.id: must not be 0/);
+  });
+
+  test('a unary request that is no message names what it should be', async () => {
+    const { path } = KV_SERVICE.get;
+    const answer = new Promise<unknown>((resolve) => {
+      client.makeUnaryRequest(path, asIs, asIs, Buffer.from([0x0a, 0xff]), (error) =>
+        resolve(error),
+      );
+    });
+    const error = fromGrpcStatus((await answer) as never, node.endpoint, 'none');
+    expect(error.code).toBe('INVALID_ARGUMENT');
+    expect(error.message).toMatch(/quorate.v1.GetRequest/);
+  });
+});
+
+describe('a server that stops', () => {
+  test('answers what is under way, refuses what comes after, and ends its channels', async () => {
+    const stopping = await startFakeNode();
+    const own = new Client(stopping.endpoint, credentials.createInsecure());
+    stopping.coordinator.hold = true;
+    const channel = openRaw(KV_SERVICE.channel, own);
+    greet(channel);
+    send(channel, { ...GET, id: 1 });
+    await until(() => stopping.coordinator.held.length === 1);
+    const closed = stopping.server.close(5_000);
+    await until(() => channel.frames.some((frame) => frame.closing));
+    send(channel, { ...GET, id: 2 });
+    await until(() => channel.answers.length === 1);
+    expect(channel.answers[0]).toMatchObject({ id: 2, outcome: v1.Outcome.NONE });
+    expect(codeFromNumber(channel.answers[0]?.code ?? 0)).toBe('UNAVAILABLE');
+    stopping.coordinator.release();
+    await until(() => channel.status !== undefined);
+    expect(channel.status?.code).toBe(0);
+    expect(channel.answers.map(({ id }) => id)).toEqual([2, 1]);
+    own.close();
+    await closed;
+  });
+
+  test('cuts what does not end within its grace', async () => {
+    const stopping = await startFakeNode();
+    const own = new Client(stopping.endpoint, credentials.createInsecure());
+    stopping.coordinator.hold = true;
+    const channel = openRaw(KV_SERVICE.channel, own);
+    greet(channel);
+    send(channel, { ...GET, id: 1 });
+    await until(() => stopping.coordinator.held.length === 1);
+    await stopping.server.close(20);
+    await until(() => channel.status !== undefined);
+    expect(channel.status?.code).not.toBe(0);
+    own.close();
+  });
+});
+
+describe('what tools expect of any gRPC server', () => {
+  test('health can be watched', async () => {
+    const { Watch } = healthService as unknown as Record<string, RawMethod>;
+    const seen: unknown[] = [];
+    const watch = client.makeServerStreamRequest(
+      Watch?.path ?? '',
+      (Watch as never as { requestSerialize: (value: object) => Buffer }).requestSerialize,
+      (Watch as never as { responseDeserialize: (bytes: Buffer) => object }).responseDeserialize,
+      { service: 'quorate.v1.Peer' },
+    );
+    watch.on('data', (answer: unknown) => seen.push(answer));
+    watch.on('error', () => {});
+    await until(() => seen.length === 1);
+    node.server.setServing('quorate.v1.Peer', false);
+    await until(() => seen.length === 2);
+    node.server.setServing('quorate.v1.Peer', true);
+    expect(seen).toMatchObject([{ status: 'SERVING' }, { status: 'NOT_SERVING' }]);
+    watch.cancel();
+  });
+
+  test('reflection lists the services and describes a message', async () => {
+    const definition = loadSync('grpc/reflection/v1/reflection.proto', {
+      includeDirs: ['node_modules/@grpc/reflection/build/proto'],
+    });
+    const loaded = loadPackageDefinition(definition) as unknown as {
+      grpc: { reflection: { v1: { ServerReflection: new (...args: unknown[]) => Client } } };
+    };
+    const { ServerReflection } = loaded.grpc.reflection.v1;
+    const reflection = new ServerReflection(node.endpoint, credentials.createInsecure());
+    const stream = (
+      reflection as unknown as { serverReflectionInfo(): ClientDuplexStream<object, GrpcObject> }
+    ).serverReflectionInfo();
+    const answers: GrpcObject[] = [];
+    stream.on('data', (answer: GrpcObject) => answers.push(answer));
+    stream.on('error', () => {});
+    stream.write({ listServices: '' });
+    stream.write({ fileContainingSymbol: 'quorate.v1.PutRequest' });
+    await until(() => answers.length === 2);
+    const services = JSON.stringify(answers[0]);
+    for (const service of ['quorate.v1.Kv', 'quorate.v1.Peer', 'quorate.v1.Cluster']) {
+      expect(services).toContain(`"${service}"`);
+    }
+    const described = answers[1] as unknown as {
+      fileDescriptorResponse: { fileDescriptorProto: Buffer[] };
+    };
+    const files = described.fileDescriptorResponse.fileDescriptorProto;
+    expect(Buffer.concat(files.map((file) => Buffer.from(file))).toString('latin1')).toContain(
+      'PutRequest',
+    );
+    stream.end();
+    reflection.close();
+  });
+});
