@@ -2,6 +2,7 @@ import { KvError } from '../core/errors.js';
 import { Operation } from './operation.js';
 import type { Outlet } from './requests.js';
 import type { Session } from './session.js';
+import { abortWith, releaseFrom } from './signals.js';
 
 /** Operations of one batch that are under way at once: enough to fill frames and group commits, too few to flood a node. */
 const LANES = 512;
@@ -66,7 +67,7 @@ class Batch<R> implements Outlet<R> {
     this.#signal = signal;
     this.#resolve = resolve;
     this.#results = Array.from({ length: size }, () => undefined);
-    signal?.addEventListener('abort', this);
+    if (signal !== undefined) abortWith(signal, this);
   }
 
   /** Fills the lanes. An operation may be over before it has been put into its lane, so this runs once at a time. */
@@ -106,9 +107,8 @@ class Batch<R> implements Outlet<R> {
   }
 
   /** The signal has fired. */
-  handleEvent(): void {
+  abort(cause: unknown): void {
     this.#stopped = true;
-    const cause: unknown = this.#signal?.reason;
     const error = new KvError('CANCELLED', 'The caller cancelled the batch.', { cause });
     for (let index = 0; index < this.#begun; index++) {
       const item = this.#results[index];
@@ -122,7 +122,7 @@ class Batch<R> implements Outlet<R> {
   #finish(): void {
     if (this.#resolved) return;
     this.#resolved = true;
-    this.#signal?.removeEventListener('abort', this);
+    if (this.#signal !== undefined) releaseFrom(this.#signal, this);
     this.#resolve({
       results: this.#results as (R | KvError | undefined)[],
       firstFailure: this.#firstFailure,

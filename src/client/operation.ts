@@ -15,6 +15,7 @@ import {
 import type { NodeState } from './node-state.js';
 import type { Plan } from './request-options.js';
 import type { Session } from './session.js';
+import { abortWith, releaseFrom } from './signals.js';
 
 const NO_BYTES = new Uint8Array(0);
 const NO_ATTEMPTS: readonly PastAttempt[] = [];
@@ -96,7 +97,7 @@ export abstract class Operation implements NodeCall {
     this.#ownStamp = plan.version !== undefined;
     this.#signal = plan.signal;
     this.wakeAtMs = this.#deadlineMs;
-    if (plan.signal !== undefined) plan.signal.addEventListener('abort', this);
+    if (plan.signal !== undefined) abortWith(plan.signal, this);
   }
 
   /** What earlier attempts went through; routing prefers other nodes. */
@@ -108,12 +109,7 @@ export abstract class Operation implements NodeCall {
   protected abstract succeed(answer: NodeAnswer, fields: RecordFields | undefined): void;
   protected abstract fail(error: KvError): void;
 
-  /** The signal of the caller has fired. */
-  handleEvent(): void {
-    this.abort(this.#signal?.reason);
-  }
-
-  /** Nobody waits any more. */
+  /** Nobody waits any more: its signal has fired, or the connection is being closed. */
   abort(cause: unknown): void {
     if (this.settled) return;
     const call = this.#call;
@@ -316,7 +312,7 @@ export abstract class Operation implements NodeCall {
   #settle(): void {
     this.settled = true;
     this.#call = undefined;
-    this.#signal?.removeEventListener('abort', this);
+    if (this.#signal !== undefined) releaseFrom(this.#signal, this);
     this.session.leave(this);
   }
 }

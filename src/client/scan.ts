@@ -11,6 +11,7 @@ import {
 } from './attempts.js';
 import type { Plan } from './request-options.js';
 import type { Session } from './session.js';
+import { abortWith, releaseFrom } from './signals.js';
 
 /** What is scanned: keys as they are stored, namespaces included. */
 export interface ScanRange {
@@ -55,9 +56,8 @@ export async function* scanRecords(
 ): AsyncGenerator<readonly ScannedRecord[], void, void> {
   const { signal: callers } = plan;
   const own = new AbortController();
-  const onAbort = (): void => own.abort(callers?.reason);
-  callers?.addEventListener('abort', onAbort);
-  if (callers?.aborted === true) onAbort();
+  if (callers?.aborted === true) own.abort(callers.reason);
+  else if (callers !== undefined) abortWith(callers, own);
   try {
     let left = range.limit;
     let next = fetchPage(session, range, plan, left, NO_BYTES, own.signal);
@@ -74,7 +74,7 @@ export async function* scanRecords(
       if (!more) return;
     }
   } finally {
-    callers?.removeEventListener('abort', onAbort);
+    if (callers !== undefined) releaseFrom(callers, own);
     own.abort();
   }
 }
@@ -129,8 +129,9 @@ async function fetchPage(
       }
       if (ofTheNode && tried.length === 1) continue;
     }
-    const leftMs = deadlineMs - session.nowMs();
-    await session.pause(Math.max(Math.min(session.backoffMs(waits), leftMs), 1), signal);
+    // Half of what remains at the most, so that the last attempt has time as well.
+    const mostMs = (deadlineMs - session.nowMs()) / 2;
+    await session.pause(Math.max(Math.min(session.backoffMs(waits), mostMs), 1), signal);
   }
 }
 

@@ -1,30 +1,30 @@
 export interface RetryBudgetOptions {
   /** How long a deposit or a withdrawal counts. */
   readonly windowMs: number;
-  /** Retries allowed for every first attempt: 0.2 bounds the extra load of retrying at a fifth. */
-  readonly retriesPerAttempt: number;
+  /** First attempts that allow one retry, whole: 5 bounds the extra load of retrying at a fifth. */
+  readonly attemptsPerRetry: number;
   /** Retries a second that are allowed in any case, so that a caller that asks seldom can retry as well. */
   readonly retriesPerSecond: number;
 }
 
 export const DEFAULT_RETRY_BUDGET: RetryBudgetOptions = {
   windowMs: 10_000,
-  retriesPerAttempt: 0.2,
+  attemptsPerRetry: 5,
   retriesPerSecond: 100,
 };
 
 const SLICES = 10;
 
 /**
- * A token bucket that leaks, after Finagle's RetryBudget: a first attempt deposits a part of a token, a retry takes a whole
- * one, and both are forgotten after the window. However many operations fail at once, retries stay a bounded part of what is
+ * A token bucket that leaks, after Finagle's RetryBudget: a first attempt deposits a token, a retry takes several, and both
+ * are forgotten after the window. However many operations fail at once, retries stay a bounded part of what is
  * sent, so retrying cannot keep an overloaded cluster down.
  *
  * Time is passed in, on a clock that never goes back.
  */
 export class RetryBudget {
   readonly #sliceMs: number;
-  readonly #perAttempt: number;
+  readonly #price: number;
   readonly #reserve: number;
   readonly #slices = new Float64Array(SLICES);
   #slice = 0;
@@ -32,20 +32,20 @@ export class RetryBudget {
 
   constructor(options: RetryBudgetOptions = DEFAULT_RETRY_BUDGET) {
     this.#sliceMs = options.windowMs / SLICES;
-    this.#perAttempt = options.retriesPerAttempt;
-    this.#reserve = (options.retriesPerSecond * options.windowMs) / 1_000;
+    this.#price = options.attemptsPerRetry;
+    this.#reserve = (options.retriesPerSecond * options.windowMs * this.#price) / 1_000;
   }
 
   /** A first attempt was made. */
   deposit(nowMs: number): void {
-    this.#add(nowMs, this.#perAttempt);
+    this.#add(nowMs, 1);
   }
 
-  /** True, and the token is taken, when a retry may be made now. */
+  /** True, and the tokens are taken, when a retry may be made now. */
   withdraw(nowMs: number): boolean {
     this.#leak(nowMs);
-    if (this.#reserve + this.#balance < 1) return false;
-    this.#add(nowMs, -1);
+    if (this.#reserve + this.#balance < this.#price) return false;
+    this.#add(nowMs, -this.#price);
     return true;
   }
 
@@ -60,9 +60,11 @@ export class RetryBudget {
     const slice = Math.floor(nowMs / this.#sliceMs);
     if (slice === this.#slice) return;
     const passed = Math.min(slice - this.#slice, SLICES);
-    for (let i = 1; i <= passed; i++) this.#slices[(this.#slice + i) % SLICES] = 0;
+    for (let i = 1; i <= passed; i++) {
+      const at = (this.#slice + i) % SLICES;
+      this.#balance -= this.#slices[at] as number;
+      this.#slices[at] = 0;
+    }
     this.#slice = slice;
-    // Summed anew, so that rounding errors leave with the slices they came from.
-    this.#balance = this.#slices.reduce((sum, tokens) => sum + tokens, 0);
   }
 }
