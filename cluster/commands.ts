@@ -68,14 +68,15 @@ function addLifecycle(program: Command): void {
         ...(options.basePort !== undefined && { basePort: options.basePort }),
       };
       const at = workplaceOf(self);
-      const state = await locked(at, () => up(at, wanted));
+      const state = await withStateLock(at.stateFolder, () => up(at, wanted));
       at.say(summary(at, state));
     });
   program
     .command('down')
     .description('stop all nodes; their data stays')
     .action(async (_options: unknown, self: Command) => {
-      await whereThereIsOne(workplaceOf(self), (at) => down(at));
+      const at = workplaceOf(self);
+      await changeIfThere(at, () => down(at));
     });
   program
     .command('restart')
@@ -84,7 +85,7 @@ function addLifecycle(program: Command): void {
     .description('stop nodes and start them again')
     .action(async (ids: string[], options: { rolling?: true }, self: Command) => {
       const at = workplaceOf(self);
-      await locked(at, () => restart(at, ids, options.rolling === true));
+      await change(at, () => restart(at, ids, options.rolling === true));
     });
   addForNodes(program, 'kill', 'end nodes at once, as a crash does (SIGKILL)', kill);
   addForNodes(program, 'start', 'start nodes that do not run', start);
@@ -97,7 +98,7 @@ function addLifecycle(program: Command): void {
     .action(async (options: { yes?: true }, self: Command) => {
       const at = workplaceOf(self);
       if (options.yes !== true && readState(at.stateFolder) !== undefined) await confirmWipe(at);
-      await whereThereIsOne(at, wipe);
+      await changeIfThere(at, () => wipe(at));
     });
 }
 
@@ -141,14 +142,14 @@ function addFaults(program: Command): void {
     .action(async (ids: string[], options: { from?: string[]; oneWay?: true }, self: Command) => {
       const { from = [], oneWay = false } = options;
       const at = workplaceOf(self);
-      await locked(at, () => partition(at, ids, { from, oneWay }));
+      await change(at, () => partition(at, ids, { from, oneWay }));
     });
   program
     .command('heal')
     .description('end all network partitions and delays; clocks stay skewed')
     .action(async (_options: unknown, self: Command) => {
       const at = workplaceOf(self);
-      await locked(at, () => heal(at));
+      await change(at, () => heal(at));
     });
   program
     .command('skew')
@@ -160,7 +161,7 @@ function addFaults(program: Command): void {
     .action(async (id: string, by: string, _options: unknown, self: Command) => {
       const at = workplaceOf(self);
       const skewMs = parseSkewMs(by);
-      await locked(at, () => skew(at, id, skewMs));
+      await change(at, () => skew(at, id, skewMs));
     });
   program
     .command('delay')
@@ -170,7 +171,7 @@ function addFaults(program: Command): void {
     .action(async (id: string, by: string, _options: unknown, self: Command) => {
       const at = workplaceOf(self);
       const delayMs = parseDelayMs(by);
-      await locked(at, () => delay(at, id, delayMs));
+      await change(at, () => delay(at, id, delayMs));
     });
 }
 
@@ -186,7 +187,7 @@ function addForNodes(
     .description(description)
     .action(async (ids: string[], _options: unknown, self: Command) => {
       const at = workplaceOf(self);
-      await locked(at, async () => act(at, ids));
+      await change(at, async () => act(at, ids));
     });
 }
 
@@ -201,16 +202,17 @@ function workplaceOf(command: Command): Workplace {
   };
 }
 
-function locked<T>({ stateFolder }: Workplace, work: () => Promise<T>): Promise<T> {
-  return withStateLock(stateFolder, work);
+/** Changes a cluster that must be there. */
+function change(at: Workplace, work: () => Promise<void>): Promise<void> {
+  // Asked first, so that nothing is left in a folder that has nothing to do with a cluster.
+  existingState(at);
+  return withStateLock(at.stateFolder, work);
 }
 
-async function whereThereIsOne(
-  at: Workplace,
-  work: (at: Workplace) => Promise<void>,
-): Promise<void> {
+/** Changes a cluster, or tells that there is none. */
+async function changeIfThere(at: Workplace, work: () => Promise<void>): Promise<void> {
   if (readState(at.stateFolder) === undefined) at.say(`There is no cluster in ${at.shownFolder}.`);
-  else await locked(at, () => work(at));
+  else await change(at, work);
 }
 
 async function confirmWipe({ shownFolder }: Workplace): Promise<void> {

@@ -18,7 +18,7 @@ export interface NodePlace {
 
 export const DEFAULT_LAYOUT: Layout = { nodeCount: 3, basePort: 7101 };
 export const MAX_NODES = 9;
-export const CLUSTER_NAME = 'local';
+const CLUSTER_NAME = 'local';
 const HOST = '127.0.0.1';
 
 /** n1, n2, ... in zones z1, z2, ... on consecutive ports of this machine. */

@@ -40,7 +40,9 @@ export async function partition(
       ? `${names} hears nothing of ${rest}, which still hears ${names}.`
       : `${names} and ${rest} neither reach nor hear each other.`,
   );
-  at.say('To mend it: `npm run cluster -- heal`. A node that starts again forgets its faults.');
+  at.say(
+    'To mend it: `npm run cluster -- heal`. A node that starts again forgets its faults; the other end of a cut keeps it.',
+  );
 }
 
 /** Ends every network partition and delay. Clocks stay as they are. */
@@ -93,8 +95,10 @@ async function changeFaults(
   const reachable = selectPlaces(state, [...changes.keys()]).filter(({ id }) => {
     const process = processOf(state, id);
     if (process === 'running') return true;
-    const wayOut = `npm run cluster -- ${process === 'paused' ? 'resume' : 'start'} ${id}`;
-    const cannot = `${id} cannot be told: it is ${process === 'paused' ? 'paused' : 'not running'} (\`${wayOut}\`).`;
+    const cannot =
+      process === 'paused'
+        ? `${id} is paused, so it cannot be told. Let it go on first: \`npm run cluster -- resume ${id}\`.`
+        : `${id} is not running. Start it first: \`npm run cluster -- start ${id}\`.`;
     if (required.includes(id)) throw new Problem(cannot, 5);
     // Its faults ended with its process; a paused one still has them.
     if (process === 'paused') at.say(cannot);

@@ -49,6 +49,8 @@ export function startNodeProcess(
       stdio: ['ignore', log, log],
       env: { ...process.env, [TOKEN_VARIABLE]: token },
     });
+    // What cannot be started has no process id, and is told below.
+    child.once('error', () => {});
     child.unref();
     const { pid } = child;
     const seen = pid === undefined ? undefined : seeProcess(pid);

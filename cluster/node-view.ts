@@ -71,8 +71,8 @@ export async function withClient<T>(
 }
 
 /**
- * Why a node is not ready, in a few words; undefined when it is: healthy, and connected to every other node that runs. A
- * node that was told not to hear another need not be connected to it.
+ * Why a node is not ready, in a few words; undefined when it is: healthy, and connected to every other node that runs. While
+ * faults are injected anywhere, connections are not waited for.
  */
 export function unreadyReason(view: NodeView, all: readonly NodeView[]): string | undefined {
   if (view.process !== 'running') return view.process;
@@ -82,6 +82,6 @@ export function unreadyReason(view: NodeView, all: readonly NodeView[]): string 
   const apart = view.report.peers
     .filter((peer) => peer.state !== 'connected')
     .filter(({ nodeId }) => all.some((o) => o.place.id === nodeId && o.process === 'running'))
-    .map(({ nodeId, state, reason }) => `${nodeId} (${reason || state})`);
+    .map(({ nodeId, state, reason }) => (state === 'refused' ? `${nodeId} (${reason})` : nodeId));
   return apart.length === 0 ? undefined : `waits for ${apart.join(', ')}`;
 }

@@ -199,8 +199,8 @@ function compilerInputs() {
   const hash = createHash('sha256');
   for (const file of [...settings, ...sources]) {
     const stat = fs.statSync(file, { throwIfNoEntry: false });
-    if (stat !== undefined)
-      hash.update(`${path.relative(root, file)}\0${stat.size}\0${stat.mtimeMs}\n`);
+    if (stat === undefined) continue;
+    hash.update(`${path.relative(root, file)}\0${stat.size}\0${stat.mtimeMs}\n`);
   }
   return hash.digest('hex');
 }
@@ -305,6 +305,8 @@ function ownerOf(file) {
     return JSON.parse(fs.readFileSync(file, 'utf8'));
   } catch (error) {
     if (error.code === 'ENOENT') return undefined;
+    // A crash of the machine can leave it empty; whoever wrote it is gone then.
+    if (error instanceof SyntaxError) return { pid: 0, sinceMs: 0 };
     throw error;
   }
 }

@@ -56,6 +56,6 @@ function diedAtStart({ place, child, logOffset }: StartedNode, stateFolder: stri
   const shown = lines.map(({ text }) => `\n  ${text}`).join('');
   return new Problem(
     `${place.id} ended while it was starting (${how}). The end of its log, ${file}:${shown}\n` +
-      'The other nodes go on. Mend the cause and run `npm run cluster` again.',
+      'Mend the cause and run `npm run cluster` again. Nodes that did start go on.',
   );
 }

@@ -98,6 +98,8 @@ function readOwner(file: string): Owner | undefined {
     return JSON.parse(readFileSync(file, 'utf8')) as Owner;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    // A crash of the machine can leave it empty; whoever wrote it is gone then.
+    if (error instanceof SyntaxError) return { pid: 0, startTime: '' };
     throw error;
   }
 }
