@@ -148,12 +148,20 @@ class LevelBatch implements StoreBatch {
   }
 
   put(key: Uint8Array, value: Uint8Array): this {
-    this.#batch.put(key, value);
+    try {
+      this.#batch.put(key, value);
+    } catch (error) {
+      throw storeErrorOf(error, 'a batch failed');
+    }
     return this;
   }
 
   del(key: Uint8Array): this {
-    this.#batch.del(key);
+    try {
+      this.#batch.del(key);
+    } catch (error) {
+      throw storeErrorOf(error, 'a batch failed');
+    }
     return this;
   }
 

@@ -55,7 +55,8 @@ export async function openDataFolder(
     store = await ReopeningStore.open(opener);
     return await claim(store, identity, random);
   } catch (error) {
-    await store?.close();
+    // What went wrong first is what counts.
+    await store?.close().catch(() => {});
     throw storeFailure(error, identity.nodeId);
   }
 }

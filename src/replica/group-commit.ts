@@ -15,7 +15,7 @@ import { COMMIT_COUNTER_KEY, readMetaNumber, sealNumber } from './meta.js';
 import type { ReopeningStore } from './reopening-store.js';
 import { StoredKeys } from './stored-keys.js';
 
-const CACHED_HEADERS = 16_384;
+const CACHED_HEADERS = 65_536;
 const REOPEN_PAUSE_MS = 1_000;
 
 const OVERLOADED = refused('OVERLOADED', 'too many writes wait for the disk of this replica');

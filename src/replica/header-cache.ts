@@ -1,7 +1,7 @@
 import { HEADER_BYTES } from '../core/record.js';
 
-/** Longer keys are not remembered, so that the cache is bounded in bytes as well: under 5 MiB by default. */
-const MAX_KEY_CHARACTERS = 256;
+/** Longer keys are not remembered, so that the cache is bounded in bytes as well: under 12 MiB with 65,536 entries. */
+const MAX_KEY_CHARACTERS = 128;
 
 /**
  * The headers of the records last written or looked up: exactly those on disk, so a hot key is written without being read.

@@ -29,7 +29,8 @@ import { GroupCommit } from './group-commit.js';
 import { scanPage } from './range-scan.js';
 import { ReadGather } from './read-gather.js';
 
-const MAX_SCANS_AT_ONCE = 32;
+/** LevelDB works on four threads, and a sync waits behind whatever has come before it. */
+const MAX_SCANS_AT_ONCE = 16;
 
 const DAMAGED = refused('INVALID_ARGUMENT', 'record: fails its checksum');
 const PLACEMENT_CHANGED = refused(

@@ -1,6 +1,6 @@
 import { hash32 } from '../core/hash.js';
 import type { Log } from '../io/log.js';
-import type { Store } from '../io/store.js';
+import type { Store, StoreCursor } from '../io/store.js';
 import { KeyFilter } from './key-filter.js';
 import { ALL_RECORDS, userKeyOf } from './layout.js';
 
@@ -57,8 +57,9 @@ export class StoredKeys {
   }
 
   async #addStored(filter: KeyFilter): Promise<void> {
-    const cursor = this.#store.cursor({ ...ALL_RECORDS, values: false });
+    let cursor: StoreCursor | undefined;
     try {
+      cursor = this.#store.cursor({ ...ALL_RECORDS, values: false });
       while (this.#filter === filter) {
         const entries = await cursor.next(KEYS_PER_TURN);
         for (const [key] of entries) filter.add(hash32(userKeyOf(key)));
@@ -68,10 +69,14 @@ export class StoredKeys {
         }
       }
     } catch (error) {
-      // Nothing is lost but speed: every key is looked up.
-      if (this.#filter === filter) this.#log.warn({ err: error }, 'the filter of keys has no end');
+      // Nothing is lost but speed.
+      if (this.#filter === filter)
+        this.#log.warn(
+          { err: error },
+          'the filter of keys is incomplete, so every key is looked up',
+        );
     } finally {
-      await cursor.close();
+      await cursor?.close();
     }
   }
 }

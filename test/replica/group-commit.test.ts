@@ -119,6 +119,17 @@ describe('the group commit', () => {
     expect(disk.keysRead).toBe(opened + 1);
   });
 
+  test('a new key that is too long to be remembered is looked up the second time', async () => {
+    const disk = createFaultyDisk();
+    const node = await openTestReplica(disk);
+    const long = Buffer.alloc(4_096, 'k');
+    const before = disk.keysRead;
+    expect(say(await applyOne(node, long, recordOf(long, 2)))).toBe('applied');
+    expect(disk.keysRead).toBe(before);
+    expect(say(await applyOne(node, long, recordOf(long, 1)))).toBe('kept 2');
+    expect(disk.keysRead).toBe(before + 1);
+  });
+
   test('a call past its deadline is refused and never applied', async () => {
     const disk = createFaultyDisk();
     const node = await openTestReplica(disk);

@@ -25,7 +25,7 @@ test('keys with the same hash are told apart', () => {
 
 test('long keys are not remembered, and clearing forgets everything', () => {
   const cache = new HeaderCache(4);
-  const long = 'k'.repeat(257);
+  const long = 'k'.repeat(129);
   cache.set(long, 1, recordOf(1));
   expect(cache.get(long, 1)).toBeUndefined();
   cache.set('a', 1, recordOf(1));
