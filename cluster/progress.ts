@@ -4,7 +4,9 @@ export class Progress {
 
   show(line: string): void {
     if (line === this.#shown) return;
-    process.stderr.write(process.stderr.isTTY ? `\r\u001B[2K${line}` : `${line}\n`);
+    // A line that wraps could not be redrawn.
+    const fitting = line.slice(0, process.stderr.columns - 1);
+    process.stderr.write(process.stderr.isTTY ? `\r\u001B[2K${fitting}` : `${line}\n`);
     this.#shown = line;
   }
 
