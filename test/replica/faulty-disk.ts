@@ -19,6 +19,8 @@ export interface FaultyDisk extends StoreOpener {
   damagedKey: Uint8Array | undefined;
   /** While set, commits wait for it before they do anything. */
   gate: Promise<void> | undefined;
+  /** While set, the walk over all keys waits for it. */
+  walkGate: Promise<void> | undefined;
   /** Keys read, and commits begun, so far. */
   readonly keysRead: number;
   readonly commits: number;
@@ -35,6 +37,7 @@ export function createFaultyDisk(): FaultyDisk {
     room: true,
     damagedKey: undefined as Uint8Array | undefined,
     gate: undefined as Promise<void> | undefined,
+    walkGate: undefined as Promise<void> | undefined,
     keysRead: 0,
     commits: 0,
     get store(): Store {
@@ -69,7 +72,17 @@ export function createFaultyDisk(): FaultyDisk {
       return store.getMany(keys);
     },
     batch: () => faultyBatch(store.batch()),
-    cursor: (range: StoreRange): StoreCursor => store.cursor(range),
+    cursor(range: StoreRange): StoreCursor {
+      const cursor = store.cursor(range);
+      const isWalk = range.values === false;
+      return {
+        async next(count) {
+          if (isWalk) await disk.walkGate;
+          return cursor.next(count);
+        },
+        close: () => cursor.close(),
+      };
+    },
     sizeBytes: () => store.sizeBytes(),
     close: () => store.close(),
   });
@@ -88,6 +101,8 @@ export function createFaultyDisk(): FaultyDisk {
     },
     async commit(options) {
       disk.commits += 1;
+      // Not a StoreError: a defect of whoever commits.
+      if (!options.sync) throw new Error('a commit without sync');
       await disk.gate;
       const fault = disk.failNextCommit;
       disk.failNextCommit = undefined;

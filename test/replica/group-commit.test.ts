@@ -33,14 +33,14 @@ function send({ replica }: TestReplica, calls: readonly TestApply[]): void {
 
 const said = (calls: readonly TestApply[]) => calls.map((call) => say(call.answers[0]));
 
-/** Commits begin and wait until the gate is opened. */
-function closeGate(disk: FaultyDisk): () => void {
+/** Commits (or the walk over all keys) begin and wait until the gate is opened. */
+function closeGate(disk: FaultyDisk, gate: 'gate' | 'walkGate' = 'gate'): () => void {
   let pass: (() => void) | undefined;
-  disk.gate = new Promise((resolve) => {
+  disk[gate] = new Promise((resolve) => {
     pass = resolve;
   });
   return () => {
-    disk.gate = undefined;
+    disk[gate] = undefined;
     pass?.();
   };
 }
@@ -128,6 +128,30 @@ describe('the group commit', () => {
     expect(disk.keysRead).toBe(before);
     expect(say(await applyOne(node, long, recordOf(long, 1)))).toBe('kept 2');
     expect(disk.keysRead).toBe(before + 1);
+  });
+
+  test('until the walk over the disk is done every key is looked up, and none is missed afterwards', async () => {
+    const disk = createFaultyDisk();
+    const long = Buffer.alloc(300, 'k');
+    const first = await openTestReplica(disk);
+    await applyOne(first, KEY, recordOf(KEY, 5));
+    await closeReplica(first);
+
+    const openWalk = closeGate(disk, 'walkGate');
+    const node = await openTestReplica(disk);
+    const opened = disk.keysRead;
+    expect(say(await applyOne(node, KEY, recordOf(KEY, 3)))).toBe('kept 5');
+    expect(say(await applyOne(node, long, recordOf(long, 5)))).toBe('applied');
+    expect(disk.keysRead).toBe(opened + 2);
+    expect((await node.replica.status()).filterComplete).toBe(false);
+
+    openWalk();
+    await node.time.settle();
+    expect((await node.replica.status()).filterComplete).toBe(true);
+    expect(say(await applyOne(node, long, recordOf(long, 3)))).toBe('kept 5');
+    expect(disk.keysRead).toBe(opened + 3);
+    await applyOne(node, bytes('new'), recordOf(bytes('new'), 1));
+    expect(disk.keysRead).toBe(opened + 3);
   });
 
   test('a call past its deadline is refused and never applied', async () => {
