@@ -1,11 +1,12 @@
 /** The package's entry: connect to a cluster, read and write keys. */
-export { connect, type ConnectOptions } from './client/connect.js';
+export { connect } from './client/connect.js';
 export { bytesCodec, jsonCodec, textCodec, type Codec } from './client/codec.js';
 export type {
   BatchOperation,
   BatchOptions,
   BatchResult,
   ClusterView,
+  ConnectOptions,
   Entry,
   Key,
   Kv,

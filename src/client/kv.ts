@@ -62,6 +62,18 @@ export interface KvDefaults {
   readonly timeoutMs?: number;
 }
 
+/** How to reach a cluster, and what its requests leave out. */
+export interface ConnectOptions<V = string> extends KvDefaults {
+  /** `host:port` of some of the nodes, as a list or separated by commas. The others are found through them. */
+  readonly endpoints: string | readonly string[];
+  /** How long to wait for the first node to answer, 1 to 60,000. Default: 5,000. */
+  readonly connectTimeoutMs?: number;
+  /** What values are. Default: `textCodec`. */
+  readonly codec?: Codec<V>;
+  /** Gives up connecting. Has no effect afterwards; requests have signals of their own. */
+  readonly signal?: AbortSignal;
+}
+
 /** A key with what it holds. */
 export interface Entry<V> {
   /** Without the namespace's prefix. */

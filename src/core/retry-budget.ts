@@ -7,7 +7,7 @@ export interface RetryBudgetOptions {
   readonly retriesPerSecond: number;
 }
 
-export const DEFAULT_RETRY_BUDGET: RetryBudgetOptions = {
+const DEFAULT_RETRY_BUDGET: RetryBudgetOptions = {
   windowMs: 10_000,
   attemptsPerRetry: 5,
   retriesPerSecond: 100,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { KvError } from '../../src/core/errors.js';
-import { connectThrough } from '../../src/client/connect.js';
+import { connectThrough } from '../../src/client/connect-through.js';
 import { FakeCluster } from './fake-cluster.js';
 import { seededRandom } from '../seeded-random.js';
 import { outcomeUnderTime, resultUnderTime } from './outcome-under-time.js';

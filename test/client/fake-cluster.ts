@@ -14,8 +14,8 @@ import type {
   NodeScan,
   Welcome,
 } from '../../src/io/link.js';
-import { connectThrough, type ConnectOptions } from '../../src/client/connect.js';
-import type { Kv } from '../../src/client/kv.js';
+import { connectThrough } from '../../src/client/connect-through.js';
+import type { ConnectOptions, Kv } from '../../src/client/kv.js';
 import { seededRandom } from '../seeded-random.js';
 import { createVirtualTime, type VirtualClock, type VirtualTime } from '../virtual-time.js';
 
