@@ -1,6 +1,12 @@
 import { ERROR_CODES, KvError, type ErrorCode } from '../core/errors.js';
 import { hash32 } from '../core/hash.js';
-import { decodeRecord, HEADER_BYTES, isIntact, type RecordFields } from '../core/record.js';
+import {
+  decodeRecord,
+  HEADER_BYTES,
+  isIntact,
+  versionOf,
+  type RecordFields,
+} from '../core/record.js';
 import type { NodePage, NodeScan } from '../io/link.js';
 import {
   countAttempts,
@@ -118,6 +124,8 @@ async function fetchPage(
       const page = answer.kind === 'page' ? verifiedPage(answer, range.keysOnly) : answer;
       if ('records' in page) {
         node.answered();
+        // As after a get: this connection never stamps below what it has read.
+        for (const { record } of page.records) session.observe(versionOf(record));
         return page;
       }
       const { code, message } = page;
