@@ -44,11 +44,7 @@ export function replicaOutcome(
   if (typeof answer === 'string') return { node, result: answer };
   if (isReplicaFailure(answer)) return { node, result: answer.kind, reason: answer.message };
   const held =
-    repaired || answer.kind === 'applied'
-      ? record
-      : answer.kind === 'absent'
-        ? undefined
-        : answer.header;
+    answer.kind === 'applied' ? record : answer.kind === 'absent' ? undefined : answer.header;
   return {
     node,
     result: repaired ? 'repaired' : 'ok',
@@ -93,16 +89,15 @@ function wordsOf(result: ReplicaOutcome['result'], reason: string | undefined): 
 }
 
 /**
- * The code of a missed level. Where every replica that did not count refused for one and the same reason (a full disk, a
- * corrupt record, a stamp ahead of all clocks), that reason says more than NO_QUORUM.
+ * The code of a missed level. Where every replica that was asked refused for one and the same reason (a full disk, a corrupt
+ * record), that reason says more than NO_QUORUM.
  */
 export function missCode(answers: readonly SlotAnswer[]): ErrorCode {
   let shared: ErrorCode | undefined;
   for (const answer of answers) {
-    if (typeof answer === 'string' || !isReplicaFailure(answer)) continue;
-    if (answer.kind !== 'refused' || (shared !== undefined && shared !== answer.code)) {
-      return 'NO_QUORUM';
-    }
+    if (answer === 'not-asked') continue;
+    if (answer === 'pending' || answer.kind !== 'refused') return 'NO_QUORUM';
+    if (shared !== undefined && shared !== answer.code) return 'NO_QUORUM';
     shared = answer.code;
   }
   return shared ?? 'NO_QUORUM';

@@ -19,6 +19,7 @@ import { PeerState } from './peer-state.js';
 import { ReadOperation } from './read-operation.js';
 import { createRouteTable, routeOf, type RouteTable } from './routes.js';
 import { failureOf, ScanOperation } from './scan-operation.js';
+import { ScanPlans } from './scan-plan.js';
 import { WriteOperation } from './write-operation.js';
 
 export interface CoordinatorOptions {
@@ -83,6 +84,7 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
   };
   const peers = new Map<string, PeerState>();
   let table: RouteTable | undefined;
+  let plans: ScanPlans | undefined;
   let isStopping = false;
 
   const onBreaker = (peerId: string, isOpen: boolean): void => {
@@ -104,6 +106,7 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
     const placement = options.placement();
     if (table === undefined || table.placement !== placement) {
       table = createRouteTable(placement, placement.members.map(peerState));
+      plans = undefined;
     }
     return table;
   };
@@ -163,13 +166,14 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
     deadlineMs: number,
     key: Uint8Array,
     keyHash: number,
+    minVersion: Uint8Array,
   ): Promise<NodeAnswer> =>
     new Promise((resolve) => {
       const operation: Operation = {
         kind: 'get',
         key,
         record: NO_BYTES,
-        minVersion: NO_BYTES,
+        minVersion,
         level: request.level,
         zone: request.zone,
         deadlineMs,
@@ -201,13 +205,16 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
       const nowMs = clock.monotonicMs();
       const refused = closedDoor(0, deadlineMs, nowMs) ?? checkScan(request, limits);
       if (refused !== undefined) return Promise.resolve(failureOf(refused));
+      const current = routes();
+      plans ??= new ScanPlans(current);
       const scan = new ScanOperation(
         context,
-        routes(),
+        current,
+        plans,
         options.clusterId,
         request,
         deadlineMs,
-        (key, keyHash) => readAgain(request, deadlineMs, key, keyHash),
+        (key, keyHash, minVersion) => readAgain(request, deadlineMs, key, keyHash, minVersion),
       );
       counters.scans++;
       scan.start();

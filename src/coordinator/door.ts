@@ -1,7 +1,13 @@
 import { isLocal, neededReplicas, type Consistency } from '../core/consistency.js';
 import { invalidArgument, KvError } from '../core/errors.js';
 import { admitsClientStamp } from '../core/hlc.js';
-import { checkKey, checkValue, MAX_SCAN_LIMIT, type Limits } from '../core/limits.js';
+import {
+  checkKey,
+  checkValue,
+  MAX_RETRY_AGE_MS,
+  MAX_SCAN_LIMIT,
+  type Limits,
+} from '../core/limits.js';
 import { decodeRecord, isIntact, isPlainRecord } from '../core/record.js';
 import { countSlots, type Slots } from '../core/slots.js';
 import { VERSION_BYTES, type Version } from '../core/version.js';
@@ -53,11 +59,12 @@ export function checkStamp(
   maxDriftMs: number,
 ): KvError | undefined {
   if (admitsClientStamp(version, wallMs, maxDriftMs)) return undefined;
-  const driftMs = version.wallMs - wallMs;
-  const where = driftMs > 0 ? `${driftMs} ms ahead of` : `${-driftMs} ms behind`;
+  const aheadMs = version.wallMs - wallMs;
   return new KvError(
     'CLOCK_DRIFT',
-    `the stamp is ${where} the clock of this node; up to ${maxDriftMs} ms are taken`,
+    aheadMs > 0
+      ? `the stamp is ${aheadMs} ms ahead of the clock of this node, the limit is ${maxDriftMs}`
+      : `the stamp is ${-aheadMs} ms behind the clock of this node, the limit is ${maxDriftMs + MAX_RETRY_AGE_MS}`,
   );
 }
 

@@ -34,8 +34,8 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   readonly #counted: Slots;
   readonly #needed: number;
   readonly #tally: ReadTally;
-  /** What each slot said last, by slot; undefined for one that was not asked. */
-  readonly #answers: (SlotAnswer | undefined)[] = [];
+  /** What each slot said last. */
+  readonly #answers: SlotAnswer[] = [];
   /** Slots asked later than at the start, whose answers say nothing about latency. */
   #askedLate: Slots = 0;
   #hedgeAtMs: number;
@@ -56,6 +56,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     this.placementVersion = route.placementVersion;
     this.#needed = level.needed;
     this.#counted = level.counted;
+    for (let slot = 0; slot < route.peers.length; slot++) this.#answers.push('not-asked');
     this.#tally = new ReadTally(level.needed, this.#reachable(), operation.minVersion);
     this.#hedgeAtMs = startedMs + MIN_HEDGE_MS;
   }
@@ -74,7 +75,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     if (order.length < this.#needed) {
       this.#isAnswered = true;
       for (let slot = 0; slot < this.route.peers.length; slot++) {
-        this.#answers[slot] = this.route.peers[slot]?.obstacle(this.startedMs);
+        this.#answers[slot] = this.route.peers[slot]?.obstacle(this.startedMs) ?? 'not-asked';
       }
       const receipt = this.#receipt();
       this.operation.onAnswer(failure('NO_QUORUM', 'none', this.#miss(receipt), receipt));
@@ -217,7 +218,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   }
 
   #ask(slot: number, part: 'record' | 'header', nowMs: number): void {
-    this.#answers[slot] ??= 'pending';
+    if (this.#answers[slot] === 'not-asked') this.#answers[slot] = 'pending';
     const peer = this.route.peers[slot];
     peer?.sent(nowMs, this.key.length);
     peer?.peer.read(this, slot, part);
@@ -239,15 +240,17 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
 
   #missed(): void {
     const late = this.context.clock.monotonicMs() >= this.deadlineMs;
-    this.#fail(late ? 'TIMED_OUT' : missCode(this.#answers.map((answer) => answer ?? 'not-asked')));
+    this.#fail(late ? 'TIMED_OUT' : missCode(this.#answers));
   }
 
   #stale(): void {
     this.#leave();
-    const { record } = this.#tally;
-    const found = record === undefined ? 'nothing' : formatVersion(versionOf(record));
+    const { newest } = this.#tally;
     const asked = formatVersion(readVersion(this.operation.minVersion, 0));
-    const message = `the newest version that was found is ${found}, older than minVersion ${asked}`;
+    const message =
+      newest === undefined
+        ? `nothing was found, and minVersion is ${asked}`
+        : `the newest version found is ${formatVersion(versionOf(newest))}, below minVersion ${asked}`;
     this.operation.onAnswer(failure('STALE', 'none', message, this.#receipt()));
   }
 
@@ -269,13 +272,9 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
       needed: this.#needed,
       answered,
       replicas: this.route.peers.map(({ nodeId }, slot) =>
-        replicaOutcome(nodeId, this.#said(slot), hasSlot(repaired, slot), record),
+        replicaOutcome(nodeId, this.#answers[slot] ?? 'not-asked', hasSlot(repaired, slot), record),
       ),
     };
-  }
-
-  #said(slot: number): SlotAnswer {
-    return this.#answers[slot] ?? 'not-asked';
   }
 
   #miss(receipt: Receipt): string {
@@ -288,7 +287,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
       countSlots(this.#counted),
       receipt.answered,
       receipt.replicas.filter(isCounted),
-      receipt.replicas.map((_, slot) => this.#said(slot)).filter(isCounted),
+      this.#answers.filter(isCounted),
     );
   }
 }

@@ -1,18 +1,18 @@
-import { isLocal, neededReplicas } from '../core/consistency.js';
 import { invalidArgument, KvError, type ErrorCode } from '../core/errors.js';
 import { compareKeys, keyAfter } from '../core/key-range.js';
 import { countPartitions, emptyPartitionSet } from '../core/partition-set.js';
 import { PARTITIONS } from '../core/placement.js';
-import { orderPeers } from '../core/peer-order.js';
 import {
   compareRecords,
   decodeRecord,
   hasExpiry,
+  HEADER_BYTES,
   headerOf,
   isTombstone,
+  VERSION_AT,
   versionOf,
 } from '../core/record.js';
-import { coverPartitions, type CoverPart, type ScanCover } from '../core/scan-cover.js';
+import type { CoverPart } from '../core/scan-cover.js';
 import { mergePages, type MergedKey, type MergedRange } from '../core/scan-merge.js';
 import { decodeScanToken, encodeScanToken, type TokenScope } from '../core/scan-token.js';
 import type { NodeAnswer, NodeFailure, NodePage, NodeScan } from '../io/link.js';
@@ -21,6 +21,7 @@ import type { Context } from './context.js';
 import { UnderWay } from './in-flight.js';
 import type { PeerState } from './peer-state.js';
 import type { RouteTable } from './routes.js';
+import type { ScanPlans } from './scan-plan.js';
 
 /** What a page carries at most, unless its first record alone is larger. */
 const PAGE_BYTES = 1024 * 1024;
@@ -34,8 +35,12 @@ const SHARE_EXTRA = 8;
 
 type Entry = NodePage['entries'][number];
 
-/** Reads one key at the scan's level, repairing as every read does. */
-export type ReadAgain = (key: Uint8Array, keyHash: number) => Promise<NodeAnswer>;
+/** Reads one key at the scan's level, repairing as every read does. `minVersion` is 16 bytes, or empty. */
+export type ReadAgain = (
+  key: Uint8Array,
+  keyHash: number,
+  minVersion: Uint8Array,
+) => Promise<NodeAnswer>;
 
 /**
  * One page of a scan: ask the nodes of a cover, merge what they say up to the safe horizon, read again every key on which
@@ -52,6 +57,7 @@ export class ScanOperation extends UnderWay {
   constructor(
     private readonly context: Context,
     private readonly table: RouteTable,
+    private readonly plans: ScanPlans,
     clusterId: string,
     private readonly request: NodeScan,
     readonly deadlineMs: number,
@@ -120,7 +126,9 @@ export class ScanOperation extends UnderWay {
   }): Promise<MergedRange> {
     const without = new Set<PeerState>();
     for (let attempt = 1; ; attempt++) {
-      const cover = this.#cover(without);
+      const { level, zone } = this.request;
+      const nowMs = this.context.clock.monotonicMs();
+      const cover = this.plans.planFor(level, zone, without, nowMs);
       const pages = await Promise.all(cover.parts.map((part) => this.#ask(part, range)));
       const failures: { readonly peer: PeerState; readonly failure: ReplicaFailure }[] = [];
       const answered: ReplicaPage[] = [];
@@ -139,43 +147,6 @@ export class ScanOperation extends UnderWay {
       }
       for (const { peer } of failures) without.add(peer);
     }
-  }
-
-  #cover(without: ReadonlySet<PeerState>): ScanCover {
-    const { level, zone } = this.request;
-    const { placement, members } = this.table;
-    const nowMs = this.context.clock.monotonicMs();
-    const usable = members.map((peer) => !without.has(peer) && peer.obstacle(nowMs) === undefined);
-    const reachable: number[][] = [];
-    const needed: number[] = [];
-    for (const [partition, list] of placement.preference.entries()) {
-      const counted = isLocal(level)
-        ? list.filter((member) => members[member]?.zone === zone)
-        : list;
-      if (counted.length === 0) {
-        const where = `partition ${partition} has no replica in zone ${JSON.stringify(zone)}`;
-        throw invalidArgument('zone', where);
-      }
-      const asked = neededReplicas(level, counted.length);
-      if (asked > counted.length) {
-        throw invalidArgument(
-          'consistency',
-          `${level} asks for ${asked} replicas, the limit is the ${counted.length} that a key has`,
-        );
-      }
-      needed.push(asked);
-      reachable.push(counted.filter((member) => usable[member]));
-    }
-    const self = members.findIndex((peer) => peer.local);
-    const cover = coverPartitions(reachable, needed, orderPeers(members), self);
-    if (cover.kind === 'cover') return cover;
-    const { partition } = cover;
-    const missing = members.filter((_, member) => !usable[member]).map(({ nodeId }) => nodeId);
-    throw new KvError(
-      'NO_QUORUM',
-      `${level} needs ${needed[partition]} replicas of partition ${partition}, ` +
-        `${reachable[partition]?.length} can be reached; not: ${missing.join(', ')}`,
-    );
   }
 
   #peerOf(part: CoverPart): PeerState {
@@ -270,11 +241,14 @@ export class ScanOperation extends UnderWay {
   }
 
   async #reread(
-    { key, keyHash, corrupt }: MergedKey,
+    { key, keyHash, newest, corrupt }: MergedKey,
     records: (Uint8Array | undefined)[],
     place: number,
   ): Promise<void> {
-    const { code, message, record } = await this.readAgain(key, keyHash);
+    // The read may ask other replicas than the scan did; it goes on until it finds what the scan saw, and repairs that.
+    let answer = await this.readAgain(key, keyHash, versionBytesOf(newest));
+    if (answer.code === 'STALE') answer = await this.readAgain(key, keyHash, NO_VERSION);
+    const { code, message, record } = answer;
     if (code === undefined) {
       records[place] = record;
       return;
@@ -292,6 +266,12 @@ export class ScanOperation extends UnderWay {
   }
 }
 
+/** The 16 bytes of the version, for a `minVersion`. */
+function versionBytesOf(header: Uint8Array | undefined): Uint8Array {
+  return header === undefined ? NO_VERSION : header.subarray(VERSION_AT, HEADER_BYTES);
+}
+
+const NO_VERSION = new Uint8Array(0);
 const NO_TOKEN = new Uint8Array(0);
 const NOTHING_LEFT: NodePage = { kind: 'page', entries: [], token: NO_TOKEN };
 const NO_PARTITIONS = emptyPartitionSet();

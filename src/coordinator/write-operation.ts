@@ -67,6 +67,9 @@ export class WriteOperation extends UnderWay implements ApplyCall {
     }
     if (this.#tally.verdict === 'missed') {
       this.#isAnswered = true;
+      this.#answers.forEach((answer, slot) => {
+        if (answer === 'pending') this.#answers[slot] = 'not-asked';
+      });
       const receipt = this.#receipt();
       this.operation.onAnswer(failure('NO_QUORUM', 'none', this.#miss(receipt), receipt));
       return;
@@ -156,7 +159,7 @@ export class WriteOperation extends UnderWay implements ApplyCall {
     if (this.#tally.outcome === 'none') return;
     for (let slot = 0; slot < this.#answers.length; slot++) {
       const kind = (this.#answers[slot] as ApplyAnswer).kind;
-      if (kind === 'failed' || kind === 'unreachable') {
+      if (kind !== 'applied' && kind !== 'kept') {
         this.context.owed(this.route.peers[slot]?.nodeId ?? '', this.key, this.keyHash);
       }
     }
@@ -169,7 +172,7 @@ export class WriteOperation extends UnderWay implements ApplyCall {
       needed,
       answered,
       replicas: this.route.peers.map(({ nodeId }, slot) =>
-        replicaOutcome(nodeId, this.#answers[slot] ?? 'pending', false, this.record),
+        replicaOutcome(nodeId, this.#answers[slot] ?? 'not-asked', false, this.record),
       ),
       ...(this.#shadow === undefined ? {} : { shadowedBy: versionOf(this.#shadow) }),
     };

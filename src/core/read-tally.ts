@@ -34,6 +34,8 @@ export class ReadTally {
   /** What each answered slot holds, as a record or a header; undefined for absence. */
   readonly #headers: (Uint8Array | undefined)[] = [];
   #asked: Slots = 0;
+  /** Those of them that were asked for the whole record. */
+  #askedWhole: Slots = 0;
   #answered: Slots = 0;
   #lost: Slots = 0;
   /** The slot that is asked again, for the whole of the newest record; -1 when none is. */
@@ -58,6 +60,12 @@ export class ReadTally {
     return this.#record;
   }
 
+  /** The newest record or header that a replica holds, of those that answered; undefined when none holds anything. */
+  get newest(): Uint8Array | undefined {
+    const slot = this.#newestSlot();
+    return slot === -1 ? undefined : this.#headers[slot];
+  }
+
   /** The slots that hold the answer because this read gave it to them. */
   get repaired(): Slots {
     return this.#repaired;
@@ -71,6 +79,7 @@ export class ReadTally {
   /** Notes that the first `needed` of `order` are asked, the first of all for its record and the others for headers. */
   start(): void {
     for (let i = 0; i < this.needed; i++) this.#asked |= slotBit(this.order[i] as number);
+    this.#askedWhole = slotBit(this.order[0] as number);
   }
 
   /** The replica holds a record. After a request for the header, `record` is undefined. */
@@ -119,7 +128,7 @@ export class ReadTally {
   /** Asks one replica more than the level needs, because those asked are late. To wait when none is left. */
   hedge(): ReadStep {
     if (this.#chosen || countSlots(this.#answered) >= this.needed) return WAIT;
-    return this.#askAnother() ?? WAIT;
+    return this.#askAnother(this.#record === undefined) ?? WAIT;
   }
 
   /** What to do now. Call it after every answer, and again after every step that is not to wait or to end. */
@@ -127,14 +136,15 @@ export class ReadTally {
     if (this.#chosen) return this.#settle();
     const answered = countSlots(this.#answered);
     const awaited = this.#asked & ~this.#answered & ~this.#lost;
+    const lacksWhole = this.#record === undefined && (awaited & this.#askedWhole) === 0;
     if (answered < this.needed) {
       if (answered + countSlots(awaited) >= this.needed) return WAIT;
-      return this.#askAnother() ?? MISSED;
+      return this.#askAnother(lacksWhole) ?? MISSED;
     }
     const holder = this.#newestSlot();
     const newest = holder === -1 ? undefined : this.#headers[holder];
     if (isBelow(newest, this.minVersion)) {
-      return this.#askAnother() ?? (awaited === 0 ? STALE : WAIT);
+      return this.#askAnother(lacksWhole) ?? (awaited === 0 ? STALE : WAIT);
     }
     if (newest === undefined) return ANSWER;
     if (this.#record === undefined || compareRecords(this.#record, newest) < 0) {
@@ -174,11 +184,12 @@ export class ReadTally {
     return { kind: 'repair', slot };
   }
 
-  #askAnother(): ReadStep | undefined {
+  #askAnother(whole: boolean): ReadStep | undefined {
     const slot = this.#firstOf(~this.#asked);
     if (slot === -1) return undefined;
     this.#asked |= slotBit(slot);
-    return { kind: 'ask', slot, part: this.#record === undefined ? 'record' : 'header' };
+    if (whole) this.#askedWhole |= slotBit(slot);
+    return { kind: 'ask', slot, part: whole ? 'record' : 'header' };
   }
 
   /** The best of the given slots that may be asked; -1 when there is none. */
