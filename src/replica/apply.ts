@@ -6,8 +6,8 @@ import type { StoreBatch } from '../io/store.js';
 export interface HeldKey {
   readonly storeKey: Buffer;
   readonly keyHash: number;
-  /** The store key as a string of one character a byte: what maps in memory go by. */
-  readonly name: string;
+  /** Another key of the group with the same hash. */
+  readonly sameHash: HeldKey | undefined;
   /** The record on disk, or its header; undefined: none. */
   stored: Uint8Array | undefined;
   /** Set when what is on disk cannot be told: the replica abstains on the key and takes no write to it. */

@@ -1,6 +1,6 @@
 import type { ApplyCall, ReplicaFailure } from '../io/peer.js';
 import { answerTo, applyRecord, type HeldKey } from './apply.js';
-import { recordKey } from './layout.js';
+import { isKeyOf, recordKey } from './layout.js';
 
 /** The calls of one group commit, and the keys that they are about. */
 export class CommitRound {
@@ -8,22 +8,22 @@ export class CommitRound {
   readonly #slots: number[] = [];
   /** For each call its key; calls on one key share it. */
   readonly #held: HeldKey[] = [];
-  readonly #keys = new Map<string, HeldKey>();
+  /** By the hash of the key; keys that share it are chained. */
+  readonly #keys = new Map<number, HeldKey>();
 
   /** The key of the call where this is the first call on it: what is on disk of it is for the caller to say. */
   add(call: ApplyCall, slot: number): HeldKey | undefined {
-    const storeKey = recordKey(call.key);
-    const name = storeKey.toString('latin1');
-    const known = this.#keys.get(name);
+    const sameHash = this.#keys.get(call.keyHash);
+    const known = find(sameHash, call.key);
     const held = known ?? {
-      storeKey,
+      storeKey: recordKey(call.key),
       keyHash: call.keyHash,
-      name,
+      sameHash,
       stored: undefined,
       failure: undefined,
       winner: undefined,
     };
-    if (known === undefined) this.#keys.set(name, held);
+    if (known === undefined) this.#keys.set(call.keyHash, held);
     this.#calls.push(call);
     this.#slots.push(slot);
     this.#held.push(held);
@@ -64,4 +64,10 @@ export class CommitRound {
       (this.#calls[i] as ApplyCall).onApplied(this.#slots[i] as number, answer);
     }
   }
+}
+
+function find(chain: HeldKey | undefined, key: Uint8Array): HeldKey | undefined {
+  let held = chain;
+  while (held !== undefined && !isKeyOf(held.storeKey, key)) held = held.sameHash;
+  return held;
 }

@@ -19,7 +19,7 @@ import { ReopeningStore } from './reopening-store.js';
 
 /** Raised when what is on disk changes so that an older release would misread it. */
 export const FOLDER_FORMAT = 1;
-export const INCARNATION_BYTES = 8;
+const INCARNATION_BYTES = 8;
 
 /** Whose folder it is. */
 export interface FolderIdentity {

@@ -190,10 +190,10 @@ export class GroupCommit {
     this.#kept += kept;
     for (const meta of metas) meta.resolve();
     for (const held of lookedUp) {
-      if (held.stored !== undefined) this.#headers.set(held.name, held.keyHash, held.stored);
+      if (held.stored !== undefined) this.#headers.set(held.storeKey, held.keyHash, held.stored);
     }
     for (const held of winners)
-      this.#headers.set(held.name, held.keyHash, held.winner as Uint8Array);
+      this.#headers.set(held.storeKey, held.keyHash, held.winner as Uint8Array);
   }
 
   /** Adds the calls that are not late, and finds out what is on disk of their keys. Gives the keys that had to be read. */
@@ -209,7 +209,7 @@ export class GroupCommit {
       }
       const held = round.add(call, slot);
       if (held === undefined) continue;
-      held.stored = this.#headers.get(held.name, held.keyHash);
+      held.stored = this.#headers.get(held.storeKey, held.keyHash);
       if (held.stored === undefined && this.#storedKeys.mayHave(held.keyHash)) unknown.push(held);
     }
     if (unknown.length > 0) await this.#lookUp(unknown);

@@ -1,3 +1,5 @@
+import { compareBytesAt } from '../core/version.js';
+
 /**
  * What lies where in the store of a node. The first byte of a key says which family it belongs to; families sort apart, so
  * one iterator walks one family and meets nothing else.
@@ -34,6 +36,14 @@ export function recordKey(userKey: Uint8Array): Buffer {
 /** The user key, as a view of the store key of a record. */
 export function userKeyOf(storeKey: Uint8Array): Uint8Array {
   return storeKey.subarray(USER_KEY_AT);
+}
+
+/** Whether `storeKey` is the record key of `userKey`. */
+export function isKeyOf(storeKey: Uint8Array, userKey: Uint8Array): boolean {
+  return (
+    storeKey.length === USER_KEY_AT + userKey.length &&
+    compareBytesAt(storeKey, USER_KEY_AT, userKey, 0, userKey.length) === 0
+  );
 }
 
 /** The records from `gte` (inclusive) up to `lt` (exclusive; empty: to the last). */

@@ -1,34 +1,41 @@
 import { expect, test } from 'vitest';
 import { HEADER_BYTES } from '../../src/core/record.js';
 import { HeaderCache } from '../../src/replica/header-cache.js';
+import { bytes } from './fixtures.js';
 
 const recordOf = (byte: number) => new Uint8Array(40).fill(byte);
+const headerOf = (byte: number) => new Uint8Array(HEADER_BYTES).fill(byte);
 
 test('a header is given back under its key, until another key takes its slot', () => {
   const cache = new HeaderCache(4);
-  cache.set('a', 1, recordOf(1));
-  cache.set('b', 2, recordOf(2));
-  expect(cache.get('a', 1)).toEqual(new Uint8Array(HEADER_BYTES).fill(1));
-  cache.set('a', 1, recordOf(3));
-  expect(cache.get('a', 1)).toEqual(new Uint8Array(HEADER_BYTES).fill(3));
-  cache.set('c', 5, recordOf(5));
-  expect(cache.get('a', 1)).toBeUndefined();
-  expect(cache.get('c', 5)).toEqual(new Uint8Array(HEADER_BYTES).fill(5));
-  expect(cache.get('b', 2)).toEqual(new Uint8Array(HEADER_BYTES).fill(2));
+  cache.set(bytes('a'), 1, recordOf(1));
+  cache.set(bytes('b'), 2, recordOf(2));
+  expect(cache.get(bytes('a'), 1)).toEqual(headerOf(1));
+  cache.set(bytes('a'), 1, recordOf(3));
+  expect(cache.get(bytes('a'), 1)).toEqual(headerOf(3));
+  cache.set(bytes('c'), 5, recordOf(5));
+  expect(cache.get(bytes('a'), 1)).toBeUndefined();
+  expect(cache.get(bytes('c'), 5)).toEqual(headerOf(5));
+  expect(cache.get(bytes('b'), 2)).toEqual(headerOf(2));
 });
 
-test('keys with the same hash are told apart', () => {
+test('keys with the same hash are told apart, prefixes of each other included', () => {
   const cache = new HeaderCache(4);
-  cache.set('a', 1, recordOf(1));
-  expect(cache.get('b', 1)).toBeUndefined();
+  cache.set(bytes('ab'), 1, recordOf(1));
+  expect(cache.get(bytes('ac'), 1)).toBeUndefined();
+  expect(cache.get(bytes('a'), 1)).toBeUndefined();
+  cache.set(bytes('a'), 1, recordOf(2));
+  expect(cache.get(bytes('ab'), 1)).toBeUndefined();
+  expect(cache.get(bytes('a'), 1)).toEqual(headerOf(2));
 });
 
-test('long keys are not remembered, and clearing forgets everything', () => {
+test('long keys are not remembered and displace nothing, and clearing forgets everything', () => {
   const cache = new HeaderCache(4);
-  const long = 'k'.repeat(129);
-  cache.set(long, 1, recordOf(1));
+  cache.set(bytes('a'), 1, recordOf(1));
+  const long = bytes('k'.repeat(71));
+  cache.set(long, 1, recordOf(2));
   expect(cache.get(long, 1)).toBeUndefined();
-  cache.set('a', 1, recordOf(1));
+  expect(cache.get(bytes('a'), 1)).toEqual(headerOf(1));
   cache.clear();
-  expect(cache.get('a', 1)).toBeUndefined();
+  expect(cache.get(bytes('a'), 1)).toBeUndefined();
 });
