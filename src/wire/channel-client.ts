@@ -1,42 +1,24 @@
-import {
-  Client,
-  credentials,
-  status as grpcStatus,
-  type ClientDuplexStream,
-  type StatusObject,
-} from '@grpc/grpc-js';
-import type { ErrorCode, KvError } from '../core/errors.js';
+import { KvError, type ErrorCode } from '../core/errors.js';
 import { FRAME_CUT_BYTES, type Limits } from '../core/limits.js';
 import type { Clock } from '../io/clock.js';
 import type { LinkState, Welcome } from '../io/link.js';
 import type { Random } from '../io/random.js';
 import type { CancelTimer, Timers } from '../io/timers.js';
+import { CallTable, DEFAULT_CHANNEL_BOUNDS, type ChannelBounds } from './call-table.js';
+import { ClientStream, type ClientStreamListener } from './client-stream.js';
 import { welcomeFromWire } from './codec.js';
 import { FrameWriter } from './frame-writer.js';
-import { clientOptions } from './grpc-options.js';
-import { v1 } from './messages.js';
 import { checkWelcome } from './greeting.js';
-import { asIs } from './services.js';
-import { fromGrpcStatus } from './status.js';
+import type { v1 } from './messages.js';
+import type { OutgoingCall } from './outgoing-call.js';
 
-/** What may be under way on one channel; beyond it calls are refused, and were not sent. */
-export interface ChannelBounds {
-  readonly calls: number;
-  readonly bytes: number;
-}
-
-export const DEFAULT_CHANNEL_BOUNDS: ChannelBounds = { calls: 16_384, bytes: 64 * 1024 * 1024 };
-
-/** Calls are looked at for their deadlines this often while any is under way; a deadline is late by up to twice this. */
-const SWEEP_EVERY_MS = 10;
-/** gRPC holds what it cannot write; beyond this much we hold it ourselves, where it can still be said not to be sent. */
-const MAX_UNWRITTEN_BYTES = 1024 * 1024;
 const GREETING_TIMEOUT_MS = 5_000;
 const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 2_000;
 /** A node that was refused may be mended while this one runs, so it is tried again, rarely. */
 const REFUSED_RETRY_MS = 5_000;
-const MAX_ID = 0xffff_ffff;
+/** Kept back from the time that is sent along, so that the other side's answer, which says more, is here in time. */
+const MAX_HEAD_START_MS = 20;
 
 export interface ChannelClientOptions {
   /** `host:port`. */
@@ -57,78 +39,34 @@ export interface ChannelClientOptions {
 }
 
 /**
- * One call on its way. A subclass is the caller's own call: it carries what is sent and takes what comes back, without a
- * closure. Exactly one of `answered` and `failed` follows a {@link ChannelClient.send}, never within it.
- */
-export abstract class OutgoingCall {
-  /** Given by the channel; 0 before and after. */
-  id = 0;
-  /** Handed to the stream: the other side may have it. */
-  written = false;
-  /** An upper bound of what it takes in a frame. */
-  readonly frameBytes: number;
-
-  constructor(
-    /** On the monotonic clock. */
-    readonly deadlineMs: number,
-    payloadBytes: number,
-  ) {
-    this.frameBytes = payloadBytes + CALL_OVERHEAD_BYTES;
-  }
-
-  /** The message to send. Called once, when it is written. */
-  abstract message(id: number, timeoutMs: number): v1.Call.$Properties;
-  /** The bytes of the answer are views of the frame it came in: copy what is kept for long. */
-  abstract answered(answer: v1.Answer): void;
-  /** `sent`: the other side may have it and may act on it. */
-  abstract failed(code: ErrorCode, message: string, sent: boolean): void;
-}
-
-/** What surrounds the bytes of a call: tags, lengths, numbers, trace parent. */
-const CALL_OVERHEAD_BYTES = 128;
-
-interface LateFailure {
-  readonly call: OutgoingCall;
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly sent: boolean;
-}
-
-/**
  * A long-lived stream to one node that carries many calls at once, and connects anew whenever it breaks. A call is
  * written at most once: what breaks before its answer is reported to the caller, who alone knows whether to repeat it.
  */
-export class ChannelClient {
+export class ChannelClient implements ClientStreamListener {
   readonly #options: ChannelClientOptions;
-  readonly #bounds: ChannelBounds;
-  #client: Client | undefined;
-  #stream: ClientDuplexStream<Buffer, Buffer> | undefined;
-  /** `undefined` while it is connecting for the first time. */
+  readonly #calls: CallTable;
+  #stream: ClientStream | undefined;
   #state: LinkState | undefined;
+  #closed = false;
+
+  /** When the greeting left for the network. */
+  #greetedAtMs = 0;
   /** The other side has greeted on the present stream. */
   #greeted = false;
-  #closed = false;
+  #openedAtMs = 0;
   #failures = 0;
   #cancelRetry: CancelTimer | undefined;
   #cancelGreeting: CancelTimer | undefined;
 
-  #lastId = 0;
-  readonly #calls = new Map<number, OutgoingCall>();
-  #callBytes = 0;
   /** Not yet written. Calls settled meanwhile stay in it with id 0. */
   #queue: OutgoingCall[] = [];
   #cancelledIds: number[] = [];
   #flushing = false;
-  #unwrittenBytes = 0;
-  #pushedBack = false;
-  #sweeping = false;
-  #earliestDeadlineMs = Infinity;
-  #late: LateFailure[] = [];
-  #onIdle: (() => void) | undefined;
 
   constructor(options: ChannelClientOptions) {
+    const { endpoint, bounds = DEFAULT_CHANNEL_BOUNDS, clock, timers } = options;
     this.#options = options;
-    this.#bounds = options.bounds ?? DEFAULT_CHANNEL_BOUNDS;
+    this.#calls = new CallTable({ endpoint, bounds, clock, timers });
     this.#connect();
   }
 
@@ -168,14 +106,12 @@ export class ChannelClient {
       this.#cancelledIds.push(call.id);
       this.#scheduleFlush();
     }
-    this.#forget(call);
-    this.#failLater(call, 'CANCELLED', 'the caller cancelled it', call.written);
+    this.#calls.fail(call, 'CANCELLED', 'the caller cancelled it');
   }
 
   /** The call under way for which `matches` holds. Not for the hot path: it looks at all of them. */
   find(matches: (call: OutgoingCall) => boolean): OutgoingCall | undefined {
-    for (const call of this.#calls.values()) if (matches(call)) return call;
-    return undefined;
+    return this.#calls.find(matches);
   }
 
   /** Lets calls under way finish for up to `graceMs`, then closes; what is left fails as if the channel had broken. */
@@ -184,138 +120,93 @@ export class ChannelClient {
     this.#closed = true;
     this.#state = closedState('UNAVAILABLE', 'it was closed', true);
     this.#cancelRetry?.();
-    if (this.#calls.size > 0) {
-      await new Promise<void>((resolve) => {
-        const cancelTimer = this.#options.timers.after(graceMs, resolve);
-        this.#onIdle = () => {
-          cancelTimer();
-          resolve();
-        };
-      });
-    }
-    this.#disconnect();
-    this.#failAll('UNAVAILABLE', `the channel to ${this.#options.endpoint} was closed`);
+    await this.#calls.idle(graceMs);
+    this.#disconnect(`the channel to ${this.#options.endpoint} was closed`);
   }
 
-  #connect(): void {
-    const { endpoint, path, hello, limits, clock, timers } = this.#options;
-    const client = new Client(endpoint, credentials.createInsecure(), clientOptions(limits));
-    const stream = client.makeBidiStreamRequest<Buffer, Buffer>(path, asIs, asIs);
-    this.#client = client;
-    this.#stream = stream;
-    this.#greeted = false;
-    this.#pushedBack = false;
-    this.#unwrittenBytes = 0;
-    this.#cancelledIds = [];
-    let greetedAtMs = clock.monotonicMs();
-    stream.on('data', (bytes: Buffer) => {
-      if (stream === this.#stream) this.#onFrame(bytes, greetedAtMs);
-    });
-    stream.on('drain', () => {
-      if (stream !== this.#stream) return;
-      this.#pushedBack = false;
-      this.#scheduleFlush();
-    });
-    // Every error comes as a status as well.
-    stream.on('error', () => {});
-    stream.on('status', (status: StatusObject) => {
-      if (stream === this.#stream) this.#onEnd(status);
-    });
-    stream.write(new FrameWriter().hello(hello).finish(), () => {
-      greetedAtMs = clock.monotonicMs();
-    });
-    this.#cancelGreeting = timers.after(GREETING_TIMEOUT_MS, () => {
-      if (stream !== this.#stream) return;
-      this.#break('UNAVAILABLE', `${endpoint} did not greet within ${GREETING_TIMEOUT_MS} ms`);
-    });
-  }
-
-  #onFrame(bytes: Buffer, greetedAtMs: number): void {
-    const { endpoint, clock } = this.#options;
-    let frame: v1.AnswerFrame;
-    try {
-      frame = v1.AnswerFrame.decode(bytes);
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      this.#break('INTERNAL', `${endpoint} sent a malformed frame (${reason})`);
-      return;
-    }
-    if (!this.#greeted && !this.#onWelcome(frame, clock.monotonicMs() - greetedAtMs)) return;
+  onFrame(frame: v1.AnswerFrame): void {
+    if (!this.#greeted && !this.#onWelcome(frame)) return;
     const { answers } = frame;
     for (let i = 0; i < answers.length; i++) {
       const answer = answers[i] as v1.Answer;
       const call = this.#calls.get(answer.id);
       // Cancelled or past its deadline: its caller has been answered.
       if (call === undefined) continue;
-      this.#forget(call);
+      this.#calls.forget(call);
       call.answered(answer);
     }
     if (frame.closing && this.open) this.#onClosing();
   }
 
-  /** Calls that were written are still answered; then the other side ends the stream. */
-  #onClosing(): void {
-    const message = `${this.#options.endpoint} is stopping`;
-    const queue = this.#queue;
-    this.#queue = [];
-    for (const call of queue) {
-      if (call.id === 0) continue;
-      this.#forget(call);
-      this.#failLater(call, 'UNAVAILABLE', message, false);
-    }
-    this.#setState(closedState('UNAVAILABLE', message, false));
+  onWritable(): void {
+    this.#scheduleFlush();
+  }
+
+  onEnd(why: KvError): void {
+    if (why.code === 'WRONG_CLUSTER' || why.code === 'INCOMPATIBLE') this.#refuse(why);
+    else this.#break(why);
+  }
+
+  #connect(): void {
+    const { endpoint, path, hello, limits, clock, timers } = this.#options;
+    this.#greeted = false;
+    this.#stream = new ClientStream({ endpoint, path, limits, listener: this });
+    this.#greetedAtMs = clock.monotonicMs();
+    this.#stream.write(new FrameWriter().hello(hello), () => {
+      this.#greetedAtMs = clock.monotonicMs();
+    });
+    this.#cancelGreeting = timers.after(GREETING_TIMEOUT_MS, () => {
+      this.#break(this.#unavailable(`did not greet within ${GREETING_TIMEOUT_MS} ms`));
+    });
   }
 
   /** False when the channel goes no further. */
-  #onWelcome(frame: v1.AnswerFrame, roundTripMs: number): boolean {
-    const { endpoint, judge } = this.#options;
+  #onWelcome(frame: v1.AnswerFrame): boolean {
+    const { endpoint, judge, clock } = this.#options;
     if (!frame.welcome) {
-      this.#break('INCOMPATIBLE', `${endpoint} did not greet in its first frame`);
+      this.#break(this.#unavailable('did not greet in its first frame'));
       return false;
     }
-    const problem = checkWelcome(frame.welcome, endpoint);
     const welcome = welcomeFromWire(frame.welcome);
-    const refusal = problem ?? judge?.(welcome);
+    const refusal = checkWelcome(frame.welcome, endpoint) ?? judge?.(welcome);
     if (refusal !== undefined) {
-      this.#refuse(refusal.code, refusal.message);
+      this.#refuse(refusal);
       return false;
     }
     this.#cancelGreeting?.();
     this.#greeted = true;
-    this.#failures = 0;
+    this.#openedAtMs = clock.monotonicMs();
+    const roundTripMs = this.#openedAtMs - this.#greetedAtMs;
     this.#setState({ kind: 'open', welcome, roundTripMs });
     return true;
   }
 
-  #onEnd(status: StatusObject): void {
-    const { endpoint } = this.#options;
-    if (status.code === grpcStatus.OK) {
-      this.#break('UNAVAILABLE', `${endpoint} ended the channel`);
-      return;
+  /** Calls that were written are still answered; then the other side ends the stream. */
+  #onClosing(): void {
+    const { message } = this.#unavailable('is stopping');
+    for (const call of this.#queue) {
+      if (call.id !== 0) this.#calls.fail(call, 'UNAVAILABLE', message);
     }
-    const error = fromGrpcStatus(status, endpoint, 'unknown');
-    if (error.code === 'WRONG_CLUSTER' || error.code === 'INCOMPATIBLE') {
-      this.#refuse(error.code, error.message);
-    } else {
-      this.#break(error.code === 'INTERNAL' ? 'UNAVAILABLE' : error.code, error.message);
-    }
+    this.#queue = [];
+    this.#setState(closedState('UNAVAILABLE', message, false));
   }
 
-  #refuse(code: ErrorCode, message: string): void {
+  #refuse({ code, message }: KvError): void {
     const { retryRefused } = this.#options;
-    this.#disconnect();
-    this.#failAll('UNAVAILABLE', message);
+    this.#disconnect(message);
     this.#setState(closedState(code, message, !retryRefused));
     if (retryRefused) this.#retryAfter(REFUSED_RETRY_MS);
   }
 
-  #break(code: ErrorCode, message: string): void {
-    this.#disconnect();
-    this.#failAll('UNAVAILABLE', message);
+  #break({ code, message }: KvError): void {
+    const { clock, random } = this.#options;
+    // What stayed open for a while gets a fresh start; what breaks as soon as it opens does not.
+    const stable = this.#greeted && clock.monotonicMs() - this.#openedAtMs > LAST_RETRY_MS;
+    this.#failures = stable ? 0 : this.#failures + 1;
+    this.#disconnect(message);
     this.#setState(closedState(code, message, false));
-    const bound = Math.min(FIRST_RETRY_MS * 2 ** this.#failures, LAST_RETRY_MS);
-    this.#failures++;
-    this.#retryAfter(bound * (0.5 + this.#options.random.fraction() / 2));
+    const boundMs = Math.min(FIRST_RETRY_MS * 2 ** this.#failures, LAST_RETRY_MS);
+    this.#retryAfter(boundMs * (0.5 + random.fraction() / 2));
   }
 
   #retryAfter(delayMs: number): void {
@@ -325,16 +216,13 @@ export class ChannelClient {
     });
   }
 
-  #disconnect(): void {
-    const stream = this.#stream;
-    const client = this.#client;
-    this.#stream = undefined;
-    this.#client = undefined;
+  #disconnect(message: string): void {
     this.#cancelGreeting?.();
-    // An orderly end where nothing is under way; otherwise the other side is told that nobody waits.
-    if (this.#calls.size === 0) stream?.end();
-    else stream?.cancel();
-    client?.close();
+    this.#stream?.cancel();
+    this.#stream = undefined;
+    this.#queue = [];
+    this.#cancelledIds = [];
+    this.#calls.failAll('UNAVAILABLE', message);
   }
 
   #setState(state: LinkState): void {
@@ -343,68 +231,22 @@ export class ChannelClient {
     this.#options.onState(state);
   }
 
+  #unavailable(what: string): KvError {
+    const node = this.#options.endpoint;
+    return new KvError('UNAVAILABLE', `${node} ${what}`, { node });
+  }
+
   #admit(call: OutgoingCall): boolean {
-    if (!this.open) {
-      const state = this.#state;
-      const why = state?.kind === 'closed' ? state.message : 'it is still connecting';
-      const message = `no channel to ${this.#options.endpoint}: ${why}`;
-      this.#failLater(call, 'UNAVAILABLE', message, call.written);
-      return false;
-    }
-    if (
-      this.#calls.size >= this.#bounds.calls ||
-      (this.#callBytes + call.frameBytes > this.#bounds.bytes && this.#calls.size > 0)
-    ) {
-      const { calls, bytes } = this.#bounds;
-      this.#failLater(
-        call,
-        'OVERLOADED',
-        `${this.#calls.size} calls and ${this.#callBytes} bytes are under way to ${this.#options.endpoint}; the limits are ${calls} and ${bytes}`,
-        call.written,
-      );
-      return false;
-    }
-    let id = this.#lastId;
-    do id = id === MAX_ID ? 1 : id + 1;
-    while (this.#calls.has(id));
-    this.#lastId = id;
-    call.id = id;
-    this.#calls.set(id, call);
-    this.#callBytes += call.frameBytes;
-    if (call.deadlineMs < this.#earliestDeadlineMs) this.#earliestDeadlineMs = call.deadlineMs;
-    if (!this.#sweeping) this.#scheduleSweep();
-    return true;
-  }
-
-  #forget(call: OutgoingCall): void {
-    this.#calls.delete(call.id);
-    this.#callBytes -= call.frameBytes;
-    call.id = 0;
-    if (this.#calls.size === 0 && this.#onIdle !== undefined) this.#onIdle();
-  }
-
-  #failLater(call: OutgoingCall, code: ErrorCode, message: string, sent: boolean): void {
-    this.#late.push({ call, code, message, sent });
-    if (this.#late.length > 1) return;
-    this.#options.timers.turn(() => {
-      const late = this.#late;
-      this.#late = [];
-      for (const { call: settled, code: why, message: text, sent: was } of late) {
-        settled.failed(why, text, was);
-      }
-    });
-  }
-
-  #failAll(code: ErrorCode, message: string): void {
-    this.#queue = [];
-    for (const call of this.#calls.values()) {
-      this.#forget(call);
-      this.#failLater(call, code, message, call.written);
-    }
+    if (this.open) return this.#calls.admit(call);
+    const state = this.#state;
+    const why = state?.kind === 'closed' ? state.message : 'it is still connecting';
+    const message = `no channel to ${this.#options.endpoint}: ${why}`;
+    this.#calls.failLater(call, 'UNAVAILABLE', message, call.written);
+    return false;
   }
 
   #scheduleFlush(): void {
-    if (this.#flushing || this.#pushedBack) return;
+    if (this.#flushing || this.#stream === undefined || this.#stream.pushedBack) return;
     this.#flushing = true;
     this.#options.timers.turn(this.#flush);
   }
@@ -412,85 +254,38 @@ export class ChannelClient {
   /** Cuts what has gathered into frames and writes them for as long as the stream takes them. */
   readonly #flush = (): void => {
     this.#flushing = false;
-    if (this.#stream === undefined || this.#pushedBack) return;
+    const stream = this.#stream;
+    if (stream === undefined || stream.pushedBack) return;
     const nowMs = this.#options.clock.monotonicMs();
     const queue = this.#queue;
     let frame = new FrameWriter();
+    let frameBytes = 0;
     if (this.#cancelledIds.length > 0) {
       frame.cancelled(this.#cancelledIds);
       this.#cancelledIds = [];
     }
     let next = 0;
-    let bytes = 0;
-    while (next < queue.length && !this.#pushedBack) {
+    for (; next < queue.length; next++) {
       const call = queue[next] as OutgoingCall;
-      if (call.id === 0) {
-        next++;
-        continue;
-      }
-      if (bytes > 0 && bytes + call.frameBytes > FRAME_CUT_BYTES) {
-        this.#write(frame);
+      // Settled meanwhile, or about to be by the sweep: work past its deadline is dropped, not done.
+      if (call.id === 0 || call.deadlineMs <= nowMs) continue;
+      if (frameBytes > 0 && frameBytes + call.frameBytes > FRAME_CUT_BYTES) {
+        stream.write(frame);
         frame = new FrameWriter();
-        bytes = 0;
-        continue;
+        frameBytes = 0;
+        if (stream.pushedBack) break;
       }
-      bytes += call.frameBytes;
+      frameBytes += call.frameBytes;
       call.written = true;
-      frame.call(call.message(call.id, Math.max(1, Math.round(call.deadlineMs - nowMs))));
-      next++;
+      frame.call(call.message(call.id, timeoutToSend(call.deadlineMs - nowMs)));
     }
-    if (!frame.empty) this.#write(frame);
+    if (!frame.empty) stream.write(frame);
     this.#queue = next === queue.length ? [] : queue.slice(next);
   };
+}
 
-  #write(frame: FrameWriter): void {
-    const stream = this.#stream;
-    if (stream === undefined) return;
-    const bytes = frame.finish();
-    this.#unwrittenBytes += bytes.length;
-    const taken = stream.write(bytes, () => {
-      if (stream !== this.#stream) return;
-      this.#unwrittenBytes -= bytes.length;
-      if (
-        this.#pushedBack &&
-        !stream.writableNeedDrain &&
-        this.#unwrittenBytes <= MAX_UNWRITTEN_BYTES / 2
-      ) {
-        this.#pushedBack = false;
-        this.#scheduleFlush();
-      }
-    });
-    if (!taken || this.#unwrittenBytes > MAX_UNWRITTEN_BYTES) this.#pushedBack = true;
-  }
-
-  #scheduleSweep(): void {
-    this.#sweeping = true;
-    this.#options.timers.after(SWEEP_EVERY_MS, this.#sweep);
-  }
-
-  readonly #sweep = (): void => {
-    const nowMs = this.#options.clock.monotonicMs();
-    if (nowMs >= this.#earliestDeadlineMs) {
-      let earliestMs = Infinity;
-      for (const call of this.#calls.values()) {
-        if (call.deadlineMs > nowMs) {
-          if (call.deadlineMs < earliestMs) earliestMs = call.deadlineMs;
-          continue;
-        }
-        this.#forget(call);
-        const what = call.written ? 'no answer from' : 'not sent to';
-        this.#failLater(
-          call,
-          'TIMED_OUT',
-          `${what} ${this.#options.endpoint} by the deadline`,
-          call.written,
-        );
-      }
-      this.#earliestDeadlineMs = earliestMs;
-    }
-    if (this.#calls.size > 0) this.#scheduleSweep();
-    else this.#sweeping = false;
-  };
+function timeoutToSend(leftMs: number): number {
+  return Math.max(1, Math.floor(leftMs - Math.min(leftMs / 10, MAX_HEAD_START_MS)));
 }
 
 function closedState(code: ErrorCode, message: string, fatal: boolean): LinkState {

@@ -16,7 +16,9 @@ import type {
 } from '../io/link.js';
 import type { Random } from '../io/random.js';
 import type { Timers } from '../io/timers.js';
-import { ChannelClient, OutgoingCall, type ChannelBounds } from './channel-client.js';
+import type { ChannelBounds } from './call-table.js';
+import { ChannelClient } from './channel-client.js';
+import { OutgoingCall } from './outgoing-call.js';
 import { consistencyToWire, receiptFromWire } from './codec.js';
 import { PROTOCOL_VERSION, v1 } from './messages.js';
 import { decodeNodePage, encodeNodeScan } from './range-codec.js';

@@ -17,7 +17,9 @@ import type {
 } from '../io/peer.js';
 import type { Random } from '../io/random.js';
 import type { Timers } from '../io/timers.js';
-import { ChannelClient, OutgoingCall, type ChannelBounds } from './channel-client.js';
+import type { ChannelBounds } from './call-table.js';
+import { ChannelClient } from './channel-client.js';
+import { OutgoingCall } from './outgoing-call.js';
 import { helloOfNode, type ClusterFacts } from './greeting.js';
 import { NO_FAULTS, type LinkFaults } from './link-faults.js';
 import { v1 } from './messages.js';

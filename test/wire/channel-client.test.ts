@@ -5,12 +5,9 @@ import { systemClock } from '../../src/io/clock.js';
 import type { LinkState } from '../../src/io/link.js';
 import { systemRandom } from '../../src/io/random.js';
 import { systemTimers } from '../../src/io/timers.js';
-import {
-  ChannelClient,
-  OutgoingCall,
-  type ChannelClientOptions,
-} from '../../src/wire/channel-client.js';
+import { ChannelClient, type ChannelClientOptions } from '../../src/wire/channel-client.js';
 import { PROTOCOL_VERSION, v1 } from '../../src/wire/messages.js';
+import { OutgoingCall } from '../../src/wire/outgoing-call.js';
 import { KV_SERVICE } from '../../src/wire/services.js';
 import { text, until } from './fake-node.js';
 import { startRawServer, type RawServer, type RawServerOptions } from './raw-server.js';
