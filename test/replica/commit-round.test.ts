@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest';
+import { CommitRound } from '../../src/replica/commit-round.js';
+import { userKeyOf } from '../../src/replica/layout.js';
+import { applyCall, bytes, recordOf } from './fixtures.js';
+
+test('keys whose hashes are equal are different keys', () => {
+  const round = new CommitRound();
+  const names = ['a', 'b', 'ab', 'a', 'b', 'ab'];
+  const calls = names.map((name, at) => ({
+    ...applyCall(bytes(name), recordOf(bytes(name), at)),
+    keyHash: 0xffff_fff0,
+  }));
+  const first = calls.map((call, slot) => round.add(call, slot) !== undefined);
+  expect(first).toEqual([true, true, true, false, false, false]);
+  const winners = round.decide();
+  expect(winners.map((held) => userKeyOf(held.storeKey).toString())).toEqual(['a', 'b', 'ab']);
+  expect(round.answer()).toEqual({ applied: 3, kept: 3 });
+  expect(calls.map((call) => call.answers[0]?.kind)).toEqual([
+    ...['kept', 'kept', 'kept'],
+    ...['applied', 'applied', 'applied'],
+  ]);
+});
