@@ -15,8 +15,6 @@ test('keys whose hashes are equal are different keys', () => {
   const winners = round.decide();
   expect(winners.map((held) => userKeyOf(held.storeKey).toString())).toEqual(['a', 'b', 'ab']);
   expect(round.answer()).toEqual({ applied: 3, kept: 3 });
-  expect(calls.map((call) => call.answers[0]?.kind)).toEqual([
-    ...['kept', 'kept', 'kept'],
-    ...['applied', 'applied', 'applied'],
-  ]);
+  const kinds = calls.map((call) => call.answers[0]?.kind);
+  expect(kinds.join(' ')).toBe('kept kept kept applied applied applied');
 });
