@@ -123,12 +123,15 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
       : new KvError('TIMED_OUT', 'the deadline had passed when the operation came');
   };
 
+  const quarantine = (): KvError =>
+    new KvError('QUARANTINED', `the clock of ${nodeId} is too far from its peers`);
+
   const put = (operation: Operation, nowMs: number): KvError | undefined => {
     const keyHash = hash32(operation.key);
     const version = checkPut(operation, keyHash, limits);
     if (version instanceof KvError) return version;
     if (options.quarantined()) {
-      return new KvError('QUARANTINED', `the clock of ${nodeId} is too far from its peers`);
+      return quarantine();
     }
     const drift = checkStamp(version, clock.wallMs(), maxDriftMs);
     if (drift !== undefined) {
@@ -236,7 +239,11 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
       return explanation.copies;
     },
 
-    stamp: options.stamp,
+    async stamp() {
+      // Not even taken: a stamp of a wrong clock would keep the node's versions ahead after the clock is right again.
+      if (options.quarantined()) throw quarantine();
+      return options.stamp();
+    },
 
     drain(graceMs) {
       isStopping = true;

@@ -12,6 +12,8 @@ const SAMPLES = 8;
 const FORGET_MS = 10_000;
 /** Wall clocks tell whole milliseconds, and two good clocks part by less than one in the time that samples are kept. */
 const SLACK_MS = 2;
+/** A change of the own wall by this part of the tolerated drift is a jump: no clock runs so wrong within a second. */
+const JUMP_PARTS = 10;
 
 export interface ClockWatchOptions {
   /** The other nodes. A new array when the member list changes. */
@@ -71,6 +73,8 @@ export function startClockWatch(options: ClockWatchOptions): ClockWatch {
   const { clock, timers, maxDriftMs, log } = options;
   const witnesses = new Map<string, Witness>();
   let judgement: ClockJudgement = { offsetMs: 0, quarantined: false };
+  /** Where the own wall was against the monotonic clock when it was last judged. */
+  let judgedBaseMs = Number.NaN;
 
   const witnessOf = (nodeId: string): Witness => {
     let witness = witnesses.get(nodeId);
@@ -86,6 +90,7 @@ export function startClockWatch(options: ClockWatchOptions): ClockWatch {
   const judge = (): void => {
     const oldestMs = clock.monotonicMs() - FORGET_MS;
     const baseMs = ownBaseMs();
+    judgedBaseMs = baseMs;
     const offsets: number[] = [];
     for (const { nodeId } of options.peers()) {
       const witness = witnessOf(nodeId);
@@ -147,7 +152,11 @@ export function startClockWatch(options: ClockWatchOptions): ClockWatch {
   measure().catch(report);
 
   return {
-    quarantined: () => judgement.quarantined,
+    quarantined() {
+      // A wall that has jumped since is judged before anything is stamped by it, or refused because of it.
+      if (Math.abs(ownBaseMs() - judgedBaseMs) > maxDriftMs / JUMP_PARTS) judge();
+      return judgement.quarantined;
+    },
     offsetMs: () => judgement.offsetMs,
     peers: () =>
       options.peers().map(({ nodeId }) => {

@@ -269,3 +269,48 @@ test('a record that was damaged on the wire is no answer', () => {
   expect(read.answers).toMatchObject([{ code: 'NO_QUORUM', outcome: 'none' }]);
   expect(read.answers[0]?.message).toContain('n3 refused (sent a record that fails its checksum)');
 });
+
+test('a peer that answers nothing holds no more than its share of memory; then it is owed what it misses', () => {
+  const stage = createStage();
+  const [n1, n2, n3] = stage.peers;
+  const record = recordAt('k', 'x'.repeat(1_048_576), 0);
+  for (let i = 0; i < 70; i++) {
+    const { answers } = stage.run(putOf('k', record));
+    n1.answer({ kind: 'applied' });
+    n2.answer({ kind: 'applied' });
+    expect(answers).toMatchObject([{ code: undefined }]);
+  }
+  expect(n3.waiting).toHaveLength(64);
+  expect(stage.owed).toHaveLength(6);
+});
+
+test('whoever hears that one operation has timed out may cancel the next', async () => {
+  const stage = createStage();
+  const second = put({ deadlineMs: 20 });
+  const first = put({ deadlineMs: 20 });
+  first.onAnswer = (answer) => {
+    first.answers.push(answer);
+    stage.coordinator.cancel(second);
+  };
+  stage.run(first);
+  stage.run(second);
+  const third = stage.run(put({ deadlineMs: 20 }));
+  await stage.time.advance(40);
+  expect(first.answers).toMatchObject([{ code: 'TIMED_OUT' }]);
+  expect(second.answers).toMatchObject([{ code: 'CANCELLED' }]);
+  expect(third.answers).toMatchObject([{ code: 'TIMED_OUT' }]);
+  expect(stage.coordinator.counters.inFlight).toBe(0);
+  stage.coordinator.cancel(first);
+  expect(first.answers).toHaveLength(1);
+});
+
+test('a quarantined node stamps nothing, so its versions are not ahead once its clock is right', async () => {
+  const stage = createStage();
+  stage.quarantined = true;
+  await expect(stage.coordinator.stamp()).rejects.toMatchObject({
+    code: 'QUARANTINED',
+    outcome: 'none',
+  });
+  stage.quarantined = false;
+  await expect(stage.coordinator.stamp()).resolves.toBeDefined();
+});

@@ -103,6 +103,15 @@ test('a node whose own clock jumps is quarantined within a second, and returns b
   expect(changes).toEqual([true, false]);
 });
 
+test('a jump of the own clock counts from the moment that anybody asks, not from the next ping', async () => {
+  const { time, own, watch } = createStage();
+  await time.advance(5_000);
+  own.skewMs = 5_000;
+  expect(watch.quarantined()).toBe(true);
+  own.skewMs = 0;
+  expect(watch.quarantined()).toBe(false);
+});
+
 test('one peer with a wrong clock quarantines nobody but itself, and is seen to be off', async () => {
   const { time, peers, watch } = createStage();
   peers[0].clock.skewMs = 60_000;
