@@ -110,7 +110,7 @@ class Batch<R> implements Outlet<R> {
   abort(cause: unknown): void {
     this.#stopped = true;
     const error = new KvError('CANCELLED', 'The caller cancelled the batch.', { cause });
-    for (let index = 0; index < this.#begun; index++) {
+    for (let index = this.#begun - 1; index >= 0; index--) {
       const item = this.#results[index];
       if (item instanceof Operation) item.abort(cause);
     }

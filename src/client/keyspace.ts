@@ -129,7 +129,7 @@ export class Keyspace<V> implements Kv<V> {
         if (!Array.isArray(entry))
           throw invalidArgument('entry', 'must be a pair of key and value');
         const [key, value] = entry as readonly [Key, V];
-        return { key: this.#storedKey(key), value: this.#encode(value) };
+        return { key: this.#storedKey(key), value: this.#encodeCopy(value) };
       }),
     );
     const itemPlan: Plan = { ...plan, signal: undefined };
@@ -151,6 +151,7 @@ export class Keyspace<V> implements Kv<V> {
     const read: Plan = { ...reading, signal: undefined };
     const write: Plan = { ...writing, signal: undefined };
     const list = Array.from(iterable('operations', operations));
+    list.forEach((operation, index) => checkObject(`operations[${index}]`, operation));
     const prepared = list.map((operation, index) => this.#prepare(operation, index, read, write));
     const start: ItemStarter<Entry<V> | Written | undefined> = (index, outlet) => {
       const item = prepared[index] as PreparedItem | KvError;
@@ -248,7 +249,7 @@ export class Keyspace<V> implements Kv<V> {
 
   /** The key as users of this Kv name it: a copy, so that an entry that is kept does not keep its whole page. */
   #ownKey(key: Uint8Array): Uint8Array {
-    return Uint8Array.prototype.slice.call(key, this.#prefix.length);
+    return new Uint8Array(key.subarray(this.#prefix.length));
   }
 
   #encode(value: V): Uint8Array {
@@ -256,6 +257,11 @@ export class Keyspace<V> implements Kv<V> {
     const problem = checkValue(bytes.length, this.#session.limits);
     if (problem !== undefined) throw problem;
     return bytes;
+  }
+
+  /** For a write that is not begun before the call returns: its caller may have reused the value by then. */
+  #encodeCopy(value: V): Uint8Array {
+    return new Uint8Array(this.#encode(value));
   }
 
   #prepare(
@@ -266,13 +272,16 @@ export class Keyspace<V> implements Kv<V> {
   ): PreparedItem | KvError {
     try {
       return named(`operations[${index}]`, () => {
-        checkObject('operation', operation);
         const key = this.#storedKey(operation.key);
         switch (operation.type) {
           case 'get':
             return { key, value: undefined, plan: read };
           case 'put':
-            return { key, value: this.#encode(operation.value), plan: stamped(write, operation) };
+            return {
+              key,
+              value: this.#encodeCopy(operation.value),
+              plan: stamped(write, operation),
+            };
           case 'delete':
             return { key, value: undefined, plan: stamped(write, operation) };
           default:

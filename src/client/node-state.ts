@@ -63,8 +63,12 @@ export class NodeState {
     this.#avoidUntilMs = 0;
   }
 
-  /** It did not answer in time, or could not do what it is there for: passed over for a while, twice as long every time. */
+  /**
+   * It did not answer in time, or could not do what it is there for: passed over for a while, twice as long every time. What
+   * fails while it is passed over anyway was sent before, and adds nothing.
+   */
   failed(nowMs: number): void {
+    if (this.#avoidUntilMs > nowMs) return;
     this.#avoidUntilMs = nowMs + backoffMs(AVOIDANCE, this.#failures, 1);
     this.#failures++;
   }

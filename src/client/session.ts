@@ -60,6 +60,7 @@ export class Session {
   #count = 0;
   #admitted = 0;
   #admittedBytes = 0;
+  #admitting = false;
   #resyncAgainMs = 0;
   /** No operation is due before it. */
   #wakeAtMs = Infinity;
@@ -256,7 +257,8 @@ export class Session {
         };
       });
       const cause = new Error('the connection was closed');
-      while (this.#first !== undefined) this.#first.abort(cause);
+      // The latest first, so that none that waits for a place is sent on its way out.
+      while (this.#last !== undefined) this.#last.abort(cause);
     }
     this.#stopPings?.();
     await this.map.close(CLOSE_GRACE_MS);
@@ -264,6 +266,9 @@ export class Session {
 
   /** Gives places in the window to those that wait, in order. */
   #admit(nowMs: number): void {
+    // An attempt may end its operation at once, which frees a place: this loop gives it away, not one within it.
+    if (this.#admitting) return;
+    this.#admitting = true;
     let operation = this.#nextWaiting;
     while (
       operation !== undefined &&
@@ -277,6 +282,7 @@ export class Session {
       operation.attempt(nowMs);
       operation = this.#nextWaiting;
     }
+    this.#admitting = false;
   }
 
   #sweepNow(): void {

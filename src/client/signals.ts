@@ -11,7 +11,8 @@ class SignalGroup {
 
   handleEvent(): void {
     groups.delete(this.signal);
-    for (const member of this.members) member.abort(this.signal.reason);
+    // The latest first, so that none that waits for a place on the connection is sent on its way out.
+    for (const member of [...this.members].reverse()) member.abort(this.signal.reason);
   }
 }
 

@@ -1,11 +1,13 @@
 import { getEventListeners } from 'node:events';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { KvError } from '../../src/core/errors.js';
+import { KvError } from '../../src/core/errors.js';
 import { versionOf } from '../../src/core/record.js';
 import { compareVersions, formatVersion, type Version } from '../../src/core/version.js';
 import { DONE, FakeCluster, refusal, SERVE, type Behaviour } from './fake-cluster.js';
 import { outcomeUnderTime, resultUnderTime } from './outcome-under-time.js';
 
+const SEED = 20_260_105;
 const HANG: Behaviour = { kind: 'hang', stores: false };
 const STORE_AND_HANG: Behaviour = { kind: 'hang', stores: true };
 
@@ -147,6 +149,49 @@ describe('the outcome of an operation', () => {
     const error = await outcomeUnderTime(chosen, kv.put('k', 'v'));
     expect(error).toMatchObject({ code, outcome });
     expect(chosen.sent).toHaveLength(2);
+  });
+
+  /** What nodes may do that tell the truth: what was answered `none` is not stored. */
+  const honest: fc.Arbitrary<Behaviour> = fc.oneof(
+    fc.constant<Behaviour>({ kind: 'serve', delayMs: 700 }),
+    fc.boolean().map((stores): Behaviour => ({ kind: 'hang', stores })),
+    fc
+      .constantFrom('NO_QUORUM', 'CLOCK_DRIFT', 'UNAVAILABLE', 'NOT_SUPPORTED', 'OVERLOADED')
+      .map((code) => refuse(code, 'none')),
+    fc
+      .tuple(fc.constantFrom('NO_QUORUM', 'TIMED_OUT', 'STORE_FAILED'), fc.boolean())
+      .map(([code, stores]): Behaviour => {
+        return { kind: 'refuse', code, outcome: 'unknown', stores };
+      }),
+  );
+
+  test('says none only of what is stored nowhere, and what is stored has one stamp, whatever the nodes do', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(honest, { maxLength: 8 }), fc.boolean(), async (script, late) => {
+        const cluster = new FakeCluster();
+        cluster.answersOvertakeCancels = late;
+        const kv = await cluster.connect();
+        cluster.script = [...script];
+        const result = await outcomeUnderTime(cluster, kv.put('k', 'v', { timeoutMs: 3_000 }));
+        const [stored] = cluster.records.values();
+        if (result instanceof KvError) {
+          if (result.outcome === 'none') expect(stored).toBeUndefined();
+        } else {
+          expect(versionOf(stored as Uint8Array)).toEqual(result.version);
+          expect(result).not.toHaveProperty('shadowedBy');
+        }
+        // A new stamp follows only on attempts that were all answered none.
+        cluster.sent.forEach(({ record }, index) => {
+          const before = cluster.sent[index - 1]?.record ?? record;
+          if (Buffer.compare(record, before) === 0) return;
+          for (const earlier of script.slice(0, index)) {
+            expect(earlier).toMatchObject({ kind: 'refuse', outcome: 'none' });
+          }
+        });
+        await kv.close();
+      }),
+      { seed: SEED, numRuns: 200 },
+    );
   });
 
   test('of a get is always none', async () => {

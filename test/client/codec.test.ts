@@ -50,13 +50,10 @@ describe('codecs', () => {
     expect(() => bytesCodec.encode('x' as unknown as Uint8Array)).toThrow(/must be a Uint8Array/);
   });
 
-  test('of bytes share no memory with the caller, in either direction', () => {
-    const value = Uint8Array.of(1, 2, 3);
-    const encoded = bytesCodec.encode(value);
-    const decoded = bytesCodec.decode(encoded);
-    value[0] = 9;
-    expect(encoded[0]).toBe(1);
-    encoded[0] = 8;
+  test('of bytes give bytes that outlive the frame they came in', () => {
+    const frame = Uint8Array.of(1, 2, 3);
+    const decoded = bytesCodec.decode(frame);
+    frame[0] = 9;
     expect(decoded[0]).toBe(1);
   });
 });

@@ -100,6 +100,8 @@ export class FakeCluster implements Linker {
   pageLimit = Infinity;
   /** Other names of nodes. */
   readonly aliases = new Map<string, string>();
+  /** Taken before the scripts of the nodes, one for each call to any of them. */
+  script: Behaviour[] = [];
   /** A cancelled call stays open for an answer that is on its way. */
   answersOvertakeCancels = false;
   /** Calls that have been sent and not answered, and the most there were. */
@@ -215,7 +217,7 @@ export class FakeLink implements Link {
     this.#pending.add(call);
     cluster.underWay++;
     cluster.mostUnderWay = Math.max(cluster.mostUnderWay, cluster.underWay);
-    const behaviour = node.script.shift() ?? node.behaviour;
+    const behaviour = cluster.script.shift() ?? node.script.shift() ?? node.behaviour;
     if (behaviour.kind === 'hang') {
       if (behaviour.stores && call.kind === 'put') cluster.store(call.key, call.record);
       return;

@@ -117,10 +117,13 @@ describe('a Kv', () => {
     const key = Buffer.from('abc');
     const value = Uint8Array.of(1, 2, 3);
     const put = kv.put(key, value);
+    const more = kv.putMany(Array.from({ length: 1_000 }, (_, i) => [`${i}`, value]));
     key.fill(0);
     value.fill(0);
     await resultUnderTime(cluster, put);
-    expect(await resultUnderTime(cluster, kv.get('abc'))).toEqual(Uint8Array.of(1, 2, 3));
+    await resultUnderTime(cluster, more);
+    const found = await resultUnderTime(cluster, kv.getMany(['abc', '0', '999']));
+    expect(found).toEqual(found.map(() => Uint8Array.of(1, 2, 3)));
   });
 });
 
