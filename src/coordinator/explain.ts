@@ -15,7 +15,6 @@ export class Explanation extends UnderWay implements ReadCall {
   readonly copies: Promise<readonly ReplicaCopy[]>;
   readonly #answers: (ReadAnswer | undefined)[];
   #resolve: (copies: readonly ReplicaCopy[]) => void = () => {};
-  #isAnswered = false;
 
   constructor(
     private readonly inFlight: InFlight,
@@ -67,8 +66,7 @@ export class Explanation extends UnderWay implements ReadCall {
   }
 
   #finishIfComplete(): void {
-    if (this.#isAnswered || this.#answers.includes(undefined)) return;
-    this.#isAnswered = true;
+    if (!this.isUnderWay || this.#answers.includes(undefined)) return;
     this.inFlight.remove(this);
     this.#resolve(
       this.route.peers.map(({ nodeId }, slot) => ({

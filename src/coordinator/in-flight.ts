@@ -16,6 +16,8 @@ export const DEFAULT_IN_FLIGHT: InFlightBounds = {
 
 /** An operation that has not been answered yet. Operations form a list through themselves, so joining it allocates nothing. */
 export abstract class UnderWay {
+  /** From when it is sent until it is answered; {@link InFlight} keeps it. */
+  isUnderWay = false;
   before: UnderWay | undefined;
   after: UnderWay | undefined;
   abstract readonly deadlineMs: number;
@@ -60,6 +62,7 @@ export class InFlight {
   }
 
   add(operation: UnderWay): void {
+    operation.isUnderWay = true;
     operation.before = this.#last;
     if (this.#last === undefined) this.#first = operation;
     else this.#last.after = operation;
@@ -71,6 +74,7 @@ export class InFlight {
 
   /** It has been answered. Called once for each that was added. */
   remove(operation: UnderWay): void {
+    operation.isUnderWay = false;
     const { before, after } = operation;
     if (before === undefined) this.#first = after;
     else before.after = after;
@@ -110,12 +114,12 @@ export class InFlight {
 
   #sweep(): void {
     const nowMs = this.clock.monotonicMs();
-    // Answering may remove others; the walk then ends early, and the next sweep goes on with the rest.
     for (let one = this.#first; one !== undefined;) {
       const { after }: UnderWay = one;
       if (nowMs >= one.deadlineMs) one.expire();
       else one.look(nowMs);
-      one = after;
+      // Who hears an answer may cancel other operations. If it was the next one, the next sweep goes on with the rest.
+      one = after?.isUnderWay === true ? after : undefined;
     }
   }
 }

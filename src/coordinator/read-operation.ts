@@ -39,7 +39,6 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   /** Slots asked later than at the start, whose answers say nothing about latency. */
   #askedLate: Slots = 0;
   #hedgeAtMs: number;
-  #isAnswered = false;
 
   constructor(
     private readonly context: Context,
@@ -73,7 +72,6 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   start(): void {
     const { order } = this.#tally;
     if (order.length < this.#needed) {
-      this.#isAnswered = true;
       for (let slot = 0; slot < this.route.peers.length; slot++) {
         this.#answers[slot] = this.route.peers[slot]?.obstacle(this.startedMs) ?? 'not-asked';
       }
@@ -101,7 +99,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
         peer?.latency.observe(this.context.clock.monotonicMs() - this.startedMs);
       }
     }
-    if (this.#isAnswered) return;
+    if (!this.isUnderWay) return;
     this.#answers[slot] = answer;
     switch (answer.kind) {
       case 'found':
@@ -123,7 +121,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     this.route.peers[slot]?.answered(answer, this.#repairBytes, this.startedMs);
     const took = answer.kind === 'applied' || answer.kind === 'kept';
     if (took) this.context.counters.repairs++;
-    if (this.#isAnswered) return;
+    if (!this.isUnderWay) return;
     this.#answers[slot] = answer;
     if (took) this.#tally.took(slot);
     else this.#tally.refused(slot);
@@ -145,7 +143,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   }
 
   cancel(): void {
-    this.#leave();
+    this.context.inFlight.remove(this);
     this.operation.onAnswer(failure('CANCELLED', 'none', 'the caller cancelled the read'));
   }
 
@@ -225,7 +223,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   }
 
   #answer(): void {
-    this.#leave();
+    this.context.inFlight.remove(this);
     const { record } = this.#tally;
     if (record !== undefined) this.context.observe(versionOf(record));
     this.operation.onAnswer({
@@ -244,7 +242,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   }
 
   #stale(): void {
-    this.#leave();
+    this.context.inFlight.remove(this);
     const { newest } = this.#tally;
     const asked = formatVersion(readVersion(this.operation.minVersion, 0));
     const message =
@@ -255,14 +253,9 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   }
 
   #fail(code: ErrorCode): void {
-    this.#leave();
+    this.context.inFlight.remove(this);
     const receipt = this.#receipt();
     this.operation.onAnswer(failure(code, 'none', this.#miss(receipt), receipt));
-  }
-
-  #leave(): void {
-    this.#isAnswered = true;
-    this.context.inFlight.remove(this);
   }
 
   #receipt(): Receipt {

@@ -1,6 +1,7 @@
+import { invalidArgument } from '../core/errors.js';
 import { orderPeers } from '../core/peer-order.js';
 import { partitionOf, type Placement } from '../core/placement.js';
-import { firstSlots, NO_SLOTS, slotBit, type Slots } from '../core/slots.js';
+import { firstSlots, MAX_SLOTS, NO_SLOTS, slotBit, type Slots } from '../core/slots.js';
 import type { PeerState } from './peer-state.js';
 
 /** How long an order of peers by latency is kept before it is made anew. */
@@ -16,6 +17,9 @@ export class Route {
     readonly peers: readonly PeerState[],
     readonly placementVersion: number,
   ) {
+    if (peers.length > MAX_SLOTS) {
+      throw invalidArgument('replicationFactor', `${peers.length}, the limit is ${MAX_SLOTS}`);
+    }
     this.all = firstSlots(peers.length);
   }
 

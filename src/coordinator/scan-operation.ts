@@ -52,7 +52,6 @@ export class ScanOperation extends UnderWay {
   readonly answer: Promise<NodePage | NodeFailure>;
   readonly #scope: TokenScope;
   #resolve: (answer: NodePage | NodeFailure) => void = () => {};
-  #isAnswered = false;
 
   constructor(
     private readonly context: Context,
@@ -92,8 +91,7 @@ export class ScanOperation extends UnderWay {
   }
 
   #finish(answer: NodePage | NodeFailure): void {
-    if (this.#isAnswered) return;
-    this.#isAnswered = true;
+    if (!this.isUnderWay) return;
     this.context.inFlight.remove(this);
     this.#resolve(answer);
   }
@@ -183,7 +181,7 @@ export class ScanOperation extends UnderWay {
     let bytes = 0;
     let newest: Uint8Array | undefined;
     let last: Uint8Array | undefined;
-    for (let start = 0, end: number; start < keys.length && !this.#isAnswered; start = end) {
+    for (let start = 0, end: number; start < keys.length && this.isUnderWay; start = end) {
       end = this.#stretchEnd(keys, start);
       const stretch = keys.slice(start, end);
       const records = await this.#recordsOf(stretch);

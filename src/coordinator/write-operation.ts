@@ -34,7 +34,6 @@ export class WriteOperation extends UnderWay implements ApplyCall {
   /** By slot. */
   readonly #answers: SlotAnswer[] = [];
   #shadow: Uint8Array | undefined;
-  #isAnswered = false;
 
   constructor(
     private readonly context: Context,
@@ -66,7 +65,6 @@ export class WriteOperation extends UnderWay implements ApplyCall {
       if (obstacle === undefined) this.#tally.sent(slot);
     }
     if (this.#tally.verdict === 'missed') {
-      this.#isAnswered = true;
       this.#answers.forEach((answer, slot) => {
         if (answer === 'pending') this.#answers[slot] = 'not-asked';
       });
@@ -105,7 +103,7 @@ export class WriteOperation extends UnderWay implements ApplyCall {
         tally.refused(slot);
         break;
     }
-    if (!this.#isAnswered) this.#decide();
+    if (this.isUnderWay) this.#decide();
     if (tally.complete) this.#settleDebts();
   }
 
@@ -114,7 +112,7 @@ export class WriteOperation extends UnderWay implements ApplyCall {
   }
 
   cancel(): void {
-    this.#leave();
+    this.context.inFlight.remove(this);
     this.operation.onAnswer(
       failure('CANCELLED', this.#tally.outcome, 'the caller cancelled the write'),
     );
@@ -132,7 +130,7 @@ export class WriteOperation extends UnderWay implements ApplyCall {
       this.#fail(late ? 'TIMED_OUT' : missCode(this.#answers));
       return;
     }
-    this.#leave();
+    this.context.inFlight.remove(this);
     const shadow = this.#shadow;
     if (shadow !== undefined) this.context.observe(versionOf(shadow));
     if (shadow === undefined && !this.operation.receipt) {
@@ -144,14 +142,9 @@ export class WriteOperation extends UnderWay implements ApplyCall {
   }
 
   #fail(code: ErrorCode): void {
-    this.#leave();
+    this.context.inFlight.remove(this);
     const receipt = this.#receipt();
     this.operation.onAnswer(failure(code, this.#tally.outcome, this.#miss(receipt), receipt));
-  }
-
-  #leave(): void {
-    this.#isAnswered = true;
-    this.context.inFlight.remove(this);
   }
 
   /** All have reported. Where the record may be on some disk, every replica that may lack it is owed the key. */
