@@ -2,7 +2,7 @@ import type { Clock } from '../io/clock.js';
 import type { Timers } from '../io/timers.js';
 
 /** How often deadlines and late answers are looked for: an operation may outlive its deadline by this much. */
-export const SWEEP_MS = 5;
+const SWEEP_MS = 5;
 
 export interface InFlightBounds {
   readonly maxOperations: number;

@@ -274,7 +274,7 @@ const NO_TOKEN = new Uint8Array(0);
 const NOTHING_LEFT: NodePage = { kind: 'page', entries: [], token: NO_TOKEN };
 const NO_PARTITIONS = emptyPartitionSet();
 
-export function scanFailure(code: ErrorCode, message: string): NodeFailure {
+function scanFailure(code: ErrorCode, message: string): NodeFailure {
   return { kind: 'failure', code, outcome: 'none', message };
 }
 

@@ -6,7 +6,7 @@ export interface CircuitBreakerOptions {
   readonly maxBackoffMs: number;
 }
 
-export const DEFAULT_BREAKER: CircuitBreakerOptions = {
+const DEFAULT_BREAKER: CircuitBreakerOptions = {
   failures: 5,
   backoffMs: 500,
   maxBackoffMs: 8_000,

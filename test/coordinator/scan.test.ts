@@ -119,7 +119,7 @@ describe('a scan of three replicas', () => {
           }
         },
       ),
-      { seed: 31, numRuns: 15 },
+      { seed: 31, numRuns: 10 },
     );
   });
 
@@ -141,7 +141,7 @@ describe('a scan of three replicas', () => {
           expect(holders.length).toBeGreaterThanOrEqual(2);
         }
       }),
-      { seed: 32, numRuns: 20 },
+      { seed: 32, numRuns: 8 },
     );
   });
 });
