@@ -41,7 +41,12 @@ export function resultLine(
 ): string {
   const op = operation.type === 'delete' ? 'del' : operation.type;
   const about = { op, key: bytesToJson(operation.key as Uint8Array) };
-  if (!result.ok) return line({ ok: false, ...about, error: errorView(result.error) });
+  if (!result.ok) {
+    const { message, ...error } = errorView(result.error);
+    // The SDK names the place in the batch, which is not the line.
+    const problem = message.replace(/^operations\[\d+\]\.?/, '');
+    return line({ ok: false, ...about, error: { ...error, message: problem } });
+  }
   if (result.type === 'get') {
     return result.entry === undefined
       ? line({ ok: true, ...about, found: false })

@@ -1,5 +1,5 @@
 import { KvError } from '../src/core/errors.js';
-import { bytesCodec, connect, type Kv } from '../src/index.js';
+import type { Kv } from '../src/index.js';
 import type { Settings } from './settings.js';
 
 /** Connects as the global options say, for as long as `use` runs. Values are bytes. */
@@ -11,6 +11,8 @@ export async function withKv<T>(
   if (zone === undefined && consistency?.startsWith('LOCAL_') === true) {
     throw new KvError('INVALID_ARGUMENT', `zone: --consistency ${consistency} needs --zone`);
   }
+  // Only now: what needs no cluster (help, completion) should not wait for gRPC to load.
+  const { bytesCodec, connect } = await import('../src/index.js');
   const kv = await connect({
     endpoints,
     timeoutMs,

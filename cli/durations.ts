@@ -14,10 +14,14 @@ export function formatDuration(durationMs: number): string {
   const seconds = Math.round(durationMs / 1_000);
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${seconds % 60} s`;
+  if (minutes < 60) return inTwo(minutes, 'min', seconds % 60, 's');
   const hours = Math.floor(minutes / 60);
-  if (hours < 48) return `${hours} h ${minutes % 60} min`;
-  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+  if (hours < 48) return inTwo(hours, 'h', minutes % 60, 'min');
+  return inTwo(Math.floor(hours / 24), 'd', hours % 24, 'h');
+}
+
+function inTwo(amount: number, unit: string, rest: number, restUnit: string): string {
+  return rest === 0 ? `${amount} ${unit}` : `${amount} ${unit} ${rest} ${restUnit}`;
 }
 
 /** For people: `999 B`, `12.3 KiB`, `4.0 GiB`. */

@@ -8,6 +8,7 @@ import type { ImportLedger } from './import-ledger.js';
 import { ImportPump } from './import-pump.js';
 import type { Input } from './input.js';
 import { startProgress } from './progress.js';
+import { BrokenInput } from './record-splitter.js';
 import { detectFormat, readRecords, type InputRecord, type RecordFormat } from './record-reader.js';
 
 export interface ImportSettings {
@@ -71,7 +72,9 @@ export async function runImport(
   } catch (error) {
     pump.stop();
     await pump.drain().catch(() => undefined);
-    ledger.save();
+    // An input that is mended is another one, so there is nothing to go on from.
+    if (error instanceof BrokenInput) ledger.finish();
+    else ledger.save();
     if (signal === undefined) throw error;
     throw new CommandFailure(
       130,

@@ -1,7 +1,7 @@
 import { KvError } from '../src/core/errors.js';
 import type { Welcome } from '../src/io/link.js';
 import type { NodeStatusReport } from '../src/wire/reports.js';
-import { openUnaryClient, type UnaryClient } from '../src/wire/unary-client.js';
+import type { UnaryClient } from '../src/wire/unary-client.js';
 import { usageError } from './failure.js';
 import type { Settings } from './settings.js';
 
@@ -23,6 +23,7 @@ export async function withNode<T>(
   settings: Settings,
   use: (node: UnaryClient) => Promise<T>,
 ): Promise<T> {
+  const { openUnaryClient } = await import('../src/wire/unary-client.js');
   const node = openUnaryClient(endpoint, { timeoutMs: settings.timeoutMs });
   try {
     return await use(node);

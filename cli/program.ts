@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import pc from 'picocolors';
+import { RELEASE } from '../src/release.js';
 import { batchCommand } from './commands/batch.js';
 import { benchCommand } from './commands/bench.js';
 import { clockCommand } from './commands/clock.js';
@@ -14,7 +15,7 @@ import { importCommand } from './commands/import.js';
 import { nodeCommand } from './commands/node.js';
 import { putCommand } from './commands/put.js';
 import { scanCommand } from './commands/scan.js';
-import { releaseOf, versionCommand } from './commands/version.js';
+import { versionCommand } from './commands/version.js';
 import { serveCommand } from './serve.js';
 import { addGlobalOptions } from './settings.js';
 
@@ -24,7 +25,7 @@ export function createProgram(): Command {
     .description(
       'Works with a Quorate cluster: keys, bulk data, measurements, and how its nodes are.',
     )
-    .version(releaseOf(), '-V, --version', 'print the release')
+    .version(RELEASE, '-V, --version', 'print the release')
     .addHelpText(
       'after',
       `
@@ -50,7 +51,7 @@ Examples:
     program.addCommand(command);
   }
   program.addCommand(serveCommand());
-  program.commandsGroup('kvctl itself:');
+  program.commandsGroup('kvctl itself:').helpCommand('help [command]', 'explain a command');
   program.addCommand(completionCommand()).addCommand(versionCommand());
   program.addCommand(completeCommand(program), { hidden: true });
   program.addCommand(echoServerCommand(), { hidden: true });

@@ -81,12 +81,19 @@ async function* readCsv(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Input
     columns: uniqueColumns,
     info: true,
     max_record_size: MAX_RECORD_BYTES,
+    // So that a row which is rejected can be shown.
+    raw: true,
     skip_empty_lines: true,
     skip_records_with_error: true,
     on_skip: (error, text) => {
       if (error === undefined) return;
       const { lines, bytes } = error as CsvError & { lines: number; bytes: number };
-      skipped.push({ line: lines, endByte: bytes, problem: csvProblem(error), text: text ?? '' });
+      skipped.push({
+        line: lines,
+        endByte: bytes,
+        problem: csvProblem(error),
+        text: (text ?? '').trim(),
+      });
     },
   });
   const source = Readable.from(chunks);

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { CommandFailure } from './failure.js';
 
 /** One record cut out of the input, not parsed yet; or what stands where one should be. */
 export interface RawRecord {
@@ -22,15 +23,14 @@ export interface RecordSplitter {
 export const MAX_RECORD_BYTES = 16 * 1024 * 1024;
 
 /** The input is no array of records; nothing after `byte` can be read. */
-export class BrokenInput extends Error {
-  override readonly name = 'BrokenInput';
-
-  constructor(
-    readonly line: number,
-    readonly byte: number,
-    problem: string,
-  ) {
-    super(`line ${line} (byte ${byte}): ${problem}`);
+export class BrokenInput extends CommandFailure {
+  constructor(line: number, byte: number, problem: string) {
+    super(
+      1,
+      'BROKEN_INPUT',
+      `line ${line} (byte ${byte}): ${problem}`,
+      'Records before it were read. Mend the input; --format says what it is, where that was guessed wrong.',
+    );
   }
 }
 

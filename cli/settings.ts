@@ -6,7 +6,7 @@ import { formatDuration, parseDurationMs } from './durations.js';
 import { usageError } from './failure.js';
 import { OUTPUT_FORMATS, type OutputFormat } from './output.js';
 
-export const DEFAULT_ENDPOINTS = '127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103';
+const DEFAULT_ENDPOINTS = '127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103';
 
 /** What the global options say. They may stand before or after the command. */
 export interface Settings {

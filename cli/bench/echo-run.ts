@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { openEchoClient } from '../../src/wire/echo.js';
 import { CommandFailure } from '../failure.js';
 import { Latencies, type LatencySummary } from './latencies.js';
-import { runClosedLoop } from './load.js';
+import { runClosedLoop, type Extent } from './load.js';
 
 export interface EchoResult {
   readonly perSecond: number;
@@ -19,7 +18,7 @@ export async function measureEcho(options: {
   readonly bytes: number;
   readonly inFlight: number;
   readonly warmupMs: number;
-  readonly durationMs: number;
+  readonly extent: Extent;
 }): Promise<EchoResult> {
   const server = spawn(process.execPath, [process.argv[1] as string, 'echo-server'], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -31,23 +30,23 @@ export async function measureEcho(options: {
     if (typeof endpoint !== 'string') {
       throw new CommandFailure(1, 'ECHO_FAILED', 'the echo server did not start');
     }
+    const { openEchoClient } = await import('../../src/wire/echo.js');
     const client = openEchoClient(endpoint);
     const bytes = Buffer.alloc(options.bytes, 1);
-    const measure = async (durationMs: number) => {
+    const measure = async (extent: Extent) => {
       const latencies = new Latencies();
       const run = async (beganMs: number) => {
         await client.echo(bytes);
         latencies.record(performance.now() - beganMs);
       };
-      const extent = { operations: Number.POSITIVE_INFINITY, durationMs };
       const tookMs = await runClosedLoop(run, options.inFlight, extent);
       return {
         perSecond: Math.round((latencies.count / tookMs) * 1_000),
         latency: latencies.summary(),
       };
     };
-    await measure(options.warmupMs);
-    const result = await measure(options.durationMs);
+    await measure({ operations: Number.POSITIVE_INFINITY, durationMs: options.warmupMs });
+    const result = await measure(options.extent);
     client.close();
     return result;
   } finally {

@@ -20,7 +20,10 @@ export class Latencies {
   }
 
   summary(): LatencySummary {
-    const at = (percentile: number) => this.#histogram.getValueAtPercentile(percentile) / 1_000;
+    // A percentile is the upper end of its bucket, which may lie above the highest value that was seen.
+    const most = this.#histogram.maxValue;
+    const at = (percentile: number) =>
+      Math.min(this.#histogram.getValueAtPercentile(percentile), most) / 1_000;
     return {
       count: this.count,
       meanMs: Math.round(this.#histogram.mean) / 1_000,
@@ -28,7 +31,7 @@ export class Latencies {
       p90Ms: at(90),
       p99Ms: at(99),
       p999Ms: at(99.9),
-      maxMs: this.#histogram.maxValue / 1_000,
+      maxMs: most / 1_000,
     };
   }
 }

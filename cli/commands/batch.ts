@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import type { BatchOperation, Kv } from '../../src/index.js';
+import type { Kv } from '../../src/index.js';
 import { parseOperation, problemLine, resultLine } from '../batch-line.js';
 import { withKv } from '../connection.js';
 import { EXIT } from '../exit-code.js';
@@ -70,7 +70,7 @@ async function answer(
       const result = results[next++];
       if (result === undefined) continue;
       if (!result.ok) failures++;
-      answers += resultLine(parsed satisfies BatchOperation<Uint8Array>, result);
+      answers += resultLine(parsed, result);
     }
     await writeData(answers);
   }

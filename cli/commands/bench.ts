@@ -1,10 +1,11 @@
 import { Command, Option } from 'commander';
 import { DEFAULT_CONSISTENCY } from '../../src/core/consistency.js';
 import { DEFAULT_LIMITS } from '../../src/core/limits.js';
-import { BenchRun, sharedBytesCodec, type BenchResult } from '../bench/bench-run.js';
-import { measureEcho, type EchoResult } from '../bench/echo-run.js';
+import type { BenchResult, BenchRun } from '../bench/bench-run.js';
+import type { EchoResult } from '../bench/echo-run.js';
 import { DISTRIBUTIONS, type Distribution } from '../bench/key-chooser.js';
 import type { LatencySummary } from '../bench/latencies.js';
+import type { Extent } from '../bench/load.js';
 import { WORKLOADS, type Workload, type WorkloadName } from '../bench/workloads.js';
 import { withKv } from '../connection.js';
 import { formatCount, formatDuration } from '../durations.js';
@@ -30,7 +31,6 @@ interface BenchFlags {
 }
 
 const DEFAULT_SECONDS = 10;
-const ECHO_MS = 5_000;
 
 export function benchCommand(): Command {
   return new Command('bench')
@@ -81,17 +81,9 @@ Examples:
       if (flags.prefix === '') throw usageError('--prefix: must not be empty');
       const workload: Workload = WORKLOADS[flags.workload];
       const distribution = flags.distribution ?? workload.distribution;
-      const extent = {
-        operations: flags.operations ?? Number.POSITIVE_INFINITY,
-        durationMs:
-          flags.seconds === undefined && flags.operations !== undefined
-            ? Number.POSITIVE_INFINITY
-            : (flags.seconds ?? DEFAULT_SECONDS) * 1_000,
-      };
-      if (flags.rate !== undefined && !Number.isFinite(extent.durationMs)) {
-        extent.durationMs = (extent.operations / flags.rate) * 1_000;
-      }
+      const extent = extentOf(flags);
       const result = await withKv(settings, async (kv) => {
+        const { BenchRun, sharedBytesCodec } = await import('../bench/bench-run.js');
         const run = new BenchRun(kv.withCodec(sharedBytesCodec), {
           workload,
           distribution,
@@ -105,14 +97,10 @@ Examples:
         if (flags.load && workload.isLoaded) await load(run, flags.records);
         note(`warming up for ${formatDuration(flags.warmup)}`);
         await run.measure({ operations: Number.POSITIVE_INFINITY, durationMs: flags.warmup });
-        note(
-          flags.seconds !== undefined || flags.operations === undefined
-            ? `measuring for ${formatDuration(extent.durationMs)}`
-            : `measuring ${formatCount(flags.operations)} operations`,
-        );
+        note('measuring');
         return run.measure(extent);
       });
-      const echo = flags.echo === true ? await echoLike(flags) : undefined;
+      const echo = flags.echo === true ? await echoLike(flags, extent) : undefined;
       const view = {
         workload: flags.workload,
         consistency: settings.consistency ?? DEFAULT_CONSISTENCY,
@@ -139,6 +127,15 @@ function count(flags: string, about: string, min: number, max: number): Option {
   return new Option(flags, about).argParser(countArgument(min, max));
 }
 
+/** With neither --operations nor --seconds, ten seconds; with both, whichever is over first. */
+function extentOf({ operations, seconds, rate }: BenchFlags): Extent {
+  const most = operations ?? Number.POSITIVE_INFINITY;
+  if (seconds !== undefined) return { operations: most, durationMs: seconds * 1_000 };
+  if (operations === undefined) return { operations: most, durationMs: DEFAULT_SECONDS * 1_000 };
+  const durationMs = rate === undefined ? Number.POSITIVE_INFINITY : (operations / rate) * 1_000;
+  return { operations, durationMs };
+}
+
 async function load(run: BenchRun, records: number): Promise<void> {
   const progress = startProgress({ verb: 'loaded', items: 'records', total: records });
   try {
@@ -148,14 +145,12 @@ async function load(run: BenchRun, records: number): Promise<void> {
   }
 }
 
-function echoLike(flags: BenchFlags): Promise<EchoResult> {
-  note(`measuring a bare gRPC echo server for ${formatDuration(ECHO_MS)}`);
-  return measureEcho({
-    bytes: flags.valueBytes,
-    inFlight: flags.inFlight,
-    warmupMs: flags.warmup,
-    durationMs: ECHO_MS,
-  });
+/** Asked for as much, for as long and as much at once. */
+async function echoLike(flags: BenchFlags, extent: Extent): Promise<EchoResult> {
+  const { measureEcho } = await import('../bench/echo-run.js');
+  note('measuring a bare gRPC echo server alike');
+  const { valueBytes: bytes, inFlight, warmup: warmupMs } = flags;
+  return measureEcho({ bytes, inFlight, warmupMs, extent });
 }
 
 function timesEcho(result: BenchResult, echo: EchoResult): number {

@@ -71,7 +71,7 @@ export function unreachableFailure(nodes: readonly NodeReport[]): CommandFailure
 }
 
 /** A node in machine output: the status of the wire, with what is known from outside. */
-export function nodeView({ id, address, zone, report, roundTripMs, reason }: NodeReport) {
+function nodeView({ id, address, zone, report, roundTripMs, reason }: NodeReport) {
   if (report === undefined) return { id, address, zone, reachable: false, reason };
   const { nodeId: _, hlc: __, ...status } = report;
   return { id, address, zone, reachable: true, roundTripMs, ...status };

@@ -50,7 +50,8 @@ Examples:
         );
       }
       if (format !== 'raw') {
-        const view = { ...entryView(entry), found: true };
+        const { key: keyView, ...found } = entryView(entry);
+        const view = { key: keyView, found: true, ...found };
         const fields: [string, string][] = [
           ['key', bytesToDisplay(entry.key)],
           ['value', bytesToDisplay(entry.value)],

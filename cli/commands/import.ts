@@ -11,6 +11,7 @@ import { runImport } from '../import-run.js';
 import { parseKeyTemplate } from '../key-template.js';
 import { note, printFields } from '../output.js';
 import { RECORD_FORMATS, type RecordFormat } from '../record-reader.js';
+import { BrokenInput } from '../record-splitter.js';
 import { identityOf } from '../resume-point.js';
 import { countArgument, durationArgument, settingsOf } from '../settings.js';
 
@@ -72,11 +73,11 @@ Examples:
       if (options.value !== undefined && options.key === undefined) {
         throw usageError('--value goes with --key');
       }
-      const input = openInput(file, 'name a file, or pipe one in');
       const plan = {
         key: options.key === undefined ? undefined : parseKeyTemplate(options.key),
         valueField: options.value?.split('.'),
       };
+      const input = openInput(file, 'name a file, or pipe one in');
       const resumeFile =
         options.resumeFile ?? (input.path === '-' ? undefined : `${input.path}.quorate-resume`);
       const ledger = new ImportLedger({
@@ -96,7 +97,7 @@ Examples:
           runImport(kv, input, plan, { format, concurrency, giveUpMs }, ledger),
         );
       } catch (error) {
-        if (resumeFile !== undefined && ledger.records > 0) {
+        if (resumeFile !== undefined && ledger.records > 0 && !(error instanceof BrokenInput)) {
           note(
             `${formatCount(ledger.records)} records are done. Run the same command to go on there (${resumeFile}).`,
           );

@@ -21,9 +21,9 @@ describe('durations', () => {
       '0 ms',
       '999 ms',
       '1 s',
-      '1 min 0 s',
+      '1 min',
       '1 min 1 s',
-      '1 h 0 min',
+      '1 h',
       '2 d 2 h',
     ]);
   });
