@@ -68,6 +68,7 @@ export async function startServer(options: ServerOptions): Promise<GrpcServer> {
     }),
     limits,
     timers,
+    log,
   });
   log.info({ address: server.address }, 'listening');
   return server;

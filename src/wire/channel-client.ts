@@ -1,4 +1,4 @@
-import { KvError, type ErrorCode } from '../core/errors.js';
+import type { ErrorCode, KvError } from '../core/errors.js';
 import { FRAME_CUT_BYTES, type Limits } from '../core/limits.js';
 import type { Clock } from '../io/clock.js';
 import type { LinkState, Welcome } from '../io/link.js';
@@ -144,7 +144,7 @@ export class ChannelClient implements ClientStreamListener {
 
   onEnd(why: KvError): void {
     if (why.code === 'WRONG_CLUSTER' || why.code === 'INCOMPATIBLE') this.#refuse(why);
-    else this.#break(why);
+    else this.#break(why.message);
   }
 
   #connect(): void {
@@ -156,7 +156,7 @@ export class ChannelClient implements ClientStreamListener {
       this.#greetedAtMs = clock.monotonicMs();
     });
     this.#cancelGreeting = timers.after(GREETING_TIMEOUT_MS, () => {
-      this.#break(this.#unavailable(`did not greet within ${GREETING_TIMEOUT_MS} ms`));
+      this.#break(`${endpoint} did not greet within ${GREETING_TIMEOUT_MS} ms`);
     });
   }
 
@@ -164,7 +164,7 @@ export class ChannelClient implements ClientStreamListener {
   #onWelcome(frame: v1.AnswerFrame): boolean {
     const { endpoint, judge, clock } = this.#options;
     if (!frame.welcome) {
-      this.#break(this.#unavailable('did not greet in its first frame'));
+      this.#break(`${endpoint} did not greet in its first frame`);
       return false;
     }
     const welcome = welcomeFromWire(frame.welcome);
@@ -183,7 +183,7 @@ export class ChannelClient implements ClientStreamListener {
 
   /** Calls that were written are still answered; then the other side ends the stream. */
   #onClosing(): void {
-    const { message } = this.#unavailable('is stopping');
+    const message = `${this.#options.endpoint} is stopping`;
     for (const call of this.#queue) {
       if (call.id !== 0) this.#calls.fail(call, 'UNAVAILABLE', message);
     }
@@ -198,13 +198,13 @@ export class ChannelClient implements ClientStreamListener {
     if (retryRefused) this.#retryAfter(REFUSED_RETRY_MS);
   }
 
-  #break({ code, message }: KvError): void {
+  #break(message: string): void {
     const { clock, random } = this.#options;
     // What stayed open for a while gets a fresh start; what breaks as soon as it opens does not.
     const stable = this.#greeted && clock.monotonicMs() - this.#openedAtMs > LAST_RETRY_MS;
     this.#failures = stable ? 0 : this.#failures + 1;
     this.#disconnect(message);
-    this.#setState(closedState(code, message, false));
+    this.#setState(closedState('UNAVAILABLE', message, false));
     const boundMs = Math.min(FIRST_RETRY_MS * 2 ** this.#failures, LAST_RETRY_MS);
     this.#retryAfter(boundMs * (0.5 + random.fraction() / 2));
   }
@@ -229,11 +229,6 @@ export class ChannelClient implements ClientStreamListener {
     if (this.#closed) return;
     this.#state = state;
     this.#options.onState(state);
-  }
-
-  #unavailable(what: string): KvError {
-    const node = this.#options.endpoint;
-    return new KvError('UNAVAILABLE', `${node} ${what}`, { node });
   }
 
   #admit(call: OutgoingCall): boolean {

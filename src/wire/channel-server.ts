@@ -1,10 +1,11 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { invalidArgument, type ErrorCode, type KvError } from '../core/errors.js';
 import { FRAME_CUT_BYTES } from '../core/limits.js';
+import type { Log } from '../io/log.js';
 import type { Timers } from '../io/timers.js';
 import { FrameWriter } from './frame-writer.js';
 import { v1 } from './messages.js';
-import { codeToNumber, toGrpcStatus } from './status.js';
+import { codeToWire, toGrpcStatus } from './status.js';
 
 /** Beyond this much unanswered or unwritten the stream is not read further, until half of it is done. */
 const PAUSE_AT_CALLS = 8_192;
@@ -36,6 +37,11 @@ export interface CancellableCall {
   cancel(): void;
 }
 
+export interface ChannelPorts {
+  readonly timers: Timers;
+  readonly log: Log;
+}
+
 interface RunningCall {
   readonly bytes: number;
   started: CancellableCall | undefined;
@@ -48,6 +54,7 @@ export class ServerChannel {
   readonly #stream: ChannelStream;
   readonly #host: ChannelHost;
   readonly #timers: Timers;
+  readonly #log: Log;
   readonly #onEnd: (channel: ServerChannel) => void;
   #peerNodeId = '';
   #greeted = false;
@@ -64,12 +71,13 @@ export class ServerChannel {
   constructor(
     stream: ChannelStream,
     host: ChannelHost,
-    timers: Timers,
+    { timers, log }: ChannelPorts,
     onEnd: (channel: ServerChannel) => void,
   ) {
     this.#stream = stream;
     this.#host = host;
     this.#timers = timers;
+    this.#log = log;
     this.#onEnd = onEnd;
     stream.on('data', (bytes: Buffer) => this.#onFrame(bytes));
     // The client has no more to ask; what it has asked is still answered.
@@ -89,6 +97,7 @@ export class ServerChannel {
 
   /** Sends the answer with whatever else is ready in this turn. Harmless when nobody waits for it. */
   answer(answer: v1.Answer.$Properties): void {
+    if (this.#ended) return;
     const id = answer.id ?? 0;
     const running = this.#running.get(id);
     if (running === undefined) return;
@@ -185,12 +194,28 @@ export class ServerChannel {
         this.#refusal(id, 'OVERLOADED', `${MAX_CALLS} calls of this channel are under way`),
       );
     } else {
-      running.started = this.#host.start(call, this);
+      running.started = this.#startSafely(call);
+    }
+  }
+
+  /** A defect in one call must not take down the others. */
+  #startSafely(call: v1.Call): CancellableCall | undefined {
+    try {
+      return this.#host.start(call, this);
+    } catch (error) {
+      this.#log.error({ err: error }, 'a call of a channel failed unexpectedly');
+      this.answer({
+        id: call.id,
+        code: codeToWire('INTERNAL'),
+        outcome: v1.Outcome.UNKNOWN,
+        message: `node ${this.#host.nodeId}: ${String(error)}`,
+      });
+      return undefined;
     }
   }
 
   #refusal(id: number, code: ErrorCode, why: string): v1.Answer.$Properties {
-    return { id, code: codeToNumber(code), message: `node ${this.#host.nodeId}: ${why}` };
+    return { id, code: codeToWire(code), message: `node ${this.#host.nodeId}: ${why}` };
   }
 
   readonly #flush = (): void => {
@@ -255,6 +280,7 @@ export class ServerChannel {
   /** Ends the stream with an error of ours. */
   #refuse(error: KvError): void {
     if (this.#ended) return;
+    this.#log.warn({ code: error.code, from: this.#stream.getPeer() }, error.message);
     this.#abandon();
     this.#stream.emit('error', toGrpcStatus(error, this.#host.nodeId));
   }

@@ -12,6 +12,7 @@ import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import { KvError } from '../core/errors.js';
 import type { Limits } from '../core/limits.js';
+import type { Log } from '../io/log.js';
 import type { Timers } from '../io/timers.js';
 import { ServerChannel, type ChannelHost, type ChannelStream } from './channel-server.js';
 import { serverOptions } from './grpc-options.js';
@@ -37,6 +38,7 @@ export interface GrpcServerOptions {
   readonly admin: UntypedServiceImplementation;
   readonly limits: Limits;
   readonly timers: Timers;
+  readonly log: Log;
 }
 
 export interface GrpcServer {
@@ -63,7 +65,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   const serve =
     (host: ChannelHost): handleBidiStreamingCall<Buffer, Buffer> =>
     (stream: ChannelStream) => {
-      channels.add(new ServerChannel(stream, host, timers, forget));
+      channels.add(new ServerChannel(stream, host, options, forget));
     };
   server.addService(KV_SERVICE, { ...options.kv, channel: serve(options.kvChannel) });
   server.addService(PEER_SERVICE, { channel: serve(options.peerChannel) });

@@ -12,7 +12,7 @@ import type { KvBackend, KvOperation } from './kv-backend.js';
 import type { LinkFaults } from './link-faults.js';
 import { v1 } from './messages.js';
 import { decodeNodeScan, encodeNodePage } from './range-codec.js';
-import { codeToNumber, outcomeToWire, toKvError } from './status.js';
+import { codeToWire, outcomeToWire, toKvError } from './status.js';
 
 const TRACEPARENT_BYTES = 25;
 
@@ -77,7 +77,7 @@ class KvChannelHost implements ChannelHost {
     try {
       operation = new ChannelOperation(this, call, channel, this.#deadlineOf(call));
     } catch (error) {
-      this.reply(channel, refusal(call.id, toKvError(error)));
+      this.reply(channel, failedAnswer(call.id, toKvError(error)));
       return undefined;
     }
     this.options.backend.execute(operation);
@@ -87,7 +87,7 @@ class KvChannelHost implements ChannelHost {
   #startScan(call: v1.Call, channel: ServerChannel): CancellableCall {
     const abort = new AbortController();
     this.#scan(call, abort.signal)
-      .catch((error: unknown) => refusal(call.id, toKvError(error)))
+      .catch((error: unknown) => failedAnswer(call.id, toKvError(error)))
       .then((answer) => this.reply(channel, answer))
       // Not reached: an answer is a value. It is here because a promise must not be left.
       .catch(() => {});
@@ -109,7 +109,7 @@ class KvChannelHost implements ChannelHost {
     );
     return page.kind === 'page'
       ? { id: call.id, body: encodeNodePage(page) }
-      : failure(call.id, page);
+      : failedAnswer(call.id, page);
   }
 
   #pong(): Uint8Array {
@@ -158,7 +158,7 @@ class ChannelOperation implements KvOperation, CancellableCall {
   onAnswer(answer: NodeAnswer): void {
     const wire: v1.Answer.$Properties = { id: this.#id };
     if (answer.code !== undefined) {
-      wire.code = codeToNumber(answer.code);
+      wire.code = codeToWire(answer.code);
       wire.outcome = outcomeToWire(answer.outcome);
       wire.message = answer.message;
     }
@@ -176,18 +176,14 @@ class ChannelOperation implements KvOperation, CancellableCall {
 /** The answer to a kind of call that this release does not know, or does not take on this channel. */
 export function unknownKind(call: v1.Call): v1.Answer.$Properties {
   const message = `kind: ${call.kind} is no call that this channel takes`;
-  return { id: call.id, code: codeToNumber('NOT_SUPPORTED'), message };
+  return { id: call.id, code: codeToWire('NOT_SUPPORTED'), message };
 }
 
-export function refusal(id: number, error: KvError): v1.Answer.$Properties {
-  return failure(id, error);
-}
-
-function failure(
+export function failedAnswer(
   id: number,
   { code, outcome, message }: Pick<NodeFailure, 'code' | 'outcome' | 'message'>,
 ): v1.Answer.$Properties {
-  return { id, code: codeToNumber(code), outcome: outcomeToWire(outcome), message };
+  return { id, code: codeToWire(code), outcome: outcomeToWire(outcome), message };
 }
 
 function requireLength(bytes: Uint8Array, length: number, field: string): Uint8Array {

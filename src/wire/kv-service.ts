@@ -2,21 +2,24 @@ import type { UntypedServiceImplementation } from '@grpc/grpc-js';
 import { invalidArgument, KvError } from '../core/errors.js';
 import { prefixEnd } from '../core/key-range.js';
 import { checkKey, checkValue, MAX_SCAN_LIMIT, type Limits } from '../core/limits.js';
-import { decodeRecord, encodeRecord, versionOf, type RecordFields } from '../core/record.js';
+import { encodeRecord, versionOf } from '../core/record.js';
 import { encodeVersion, type Version } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
 import type { NodeAnswer, NodeFailure } from '../io/link.js';
 import { sleep, type Timers } from '../io/timers.js';
 import { receiptToWire, requireConsistency, versionFromWire, versionToWire } from './codec.js';
+import { entryToWire, scanEntryToWire } from './entry-codec.js';
 import type { KvBackend, KvOperation } from './kv-backend.js';
 import type { LinkFaults } from './link-faults.js';
 import { EMPTY_BYTES, v1 } from './messages.js';
-import { codeToNumber, outcomeToWire, toKvError } from './status.js';
+import { codeToWire, outcomeToWire, toKvError } from './status.js';
 import { unaryHandler, type UnaryContext } from './unary-handler.js';
 
 const MAX_BATCH_ITEMS = 10_000;
 /** Of one batch, at once. */
 const BATCH_PARALLELISM = 256;
+/** The values that a batch answers with may fill this share of a frame; the rest is for keys, versions and messages. */
+const BATCH_VALUE_SHARE = 0.5;
 const DEFAULT_SCAN_LIMIT = 1_000;
 
 export interface KvServiceOptions {
@@ -90,7 +93,7 @@ class KvService {
       context,
     );
     return {
-      ...this.#entryOf(answer),
+      ...entryToWire(answer.record, this.#options.clock.wallMs()),
       ...(answer.receipt === undefined ? {} : { receipt: receiptToWire(answer.receipt) }),
     };
   }
@@ -116,7 +119,8 @@ class KvService {
     requireConsistency(consistency);
     const results = Array.from<v1.BatchResult.$Properties>({ length: items.length });
     let next = 0;
-    let responseBytes = 0;
+    let valueBytes = 0;
+    const maxValueBytes = this.#options.limits.maxFrameBytes * BATCH_VALUE_SHARE;
     const work = async (): Promise<void> => {
       while (next < items.length) {
         const index = next++;
@@ -127,11 +131,10 @@ class KvService {
         } catch (error) {
           result = failedResult(toKvError(error));
         }
-        responseBytes += result.value?.length ?? 0;
-        const { maxFrameBytes } = this.#options.limits;
-        if (responseBytes > maxFrameBytes / 2 && result.value !== undefined) {
-          const message = `the values of this batch exceed ${maxFrameBytes / 2} bytes; ask for fewer at once`;
-          result = failedResult(new KvError('INVALID_ARGUMENT', `items: ${message}`));
+        valueBytes += result.value?.length ?? 0;
+        if (valueBytes > maxValueBytes && result.value !== undefined) {
+          const problem = `the values of this batch exceed ${maxValueBytes} bytes; ask for fewer`;
+          result = failedResult(invalidArgument('items', problem));
         }
         results[index] = result;
       }
@@ -164,11 +167,7 @@ class KvService {
     await this.#injectedDelay();
     return {
       token: page.token,
-      entries: page.entries.map(({ key, record }) =>
-        keysOnly
-          ? { key, version: versionToWire(versionOf(record)) }
-          : { key, ...valueFields(fieldsOf(record)) },
-      ),
+      entries: page.entries.map(({ key, record }) => scanEntryToWire(key, record, keysOnly)),
     };
   }
 
@@ -190,7 +189,10 @@ class KvService {
           },
           context,
         );
-        const { expiresAtMs: _, ...entry } = this.#entryOf(answer);
+        const { expiresAtMs: _, ...entry } = entryToWire(
+          answer.record,
+          this.#options.clock.wallMs(),
+        );
         return entry;
       }
       case v1.BatchItem.Kind.PUT:
@@ -266,35 +268,6 @@ class KvService {
     if (problem !== undefined) throw problem;
     return key;
   }
-
-  #entryOf({ record }: NodeAnswer): v1.GetResponse.$Properties & { value?: Uint8Array } {
-    if (record === undefined) return { found: false };
-    const fields = fieldsOf(record);
-    const { expiresAtMs, tombstone } = fields;
-    const expired = expiresAtMs !== undefined && expiresAtMs <= this.#options.clock.wallMs();
-    return tombstone || expired
-      ? { found: false, version: versionToWire(fields.changed ?? fields.version) }
-      : { found: true, ...valueFields(fields) };
-  }
-}
-
-interface ValueFields {
-  value: Uint8Array;
-  version: v1.Version.$Properties;
-  expiresAtMs?: number;
-}
-
-/** Users see the version at which the value last changed. */
-function valueFields(fields: RecordFields): ValueFields {
-  const { value, expiresAtMs } = fields;
-  const version = versionToWire(fields.changed ?? fields.version);
-  return expiresAtMs === undefined ? { value, version } : { value, version, expiresAtMs };
-}
-
-function fieldsOf(record: Uint8Array): RecordFields {
-  const fields = decodeRecord(record);
-  if (fields === undefined) throw new KvError('RECORD_CORRUPT', 'the record cannot be decoded');
-  return fields;
 }
 
 function writeFields(request: v1.PutRequest | v1.DeleteRequest): Omit<Write, 'value'> {
@@ -313,7 +286,7 @@ function rangeOf(request: v1.ScanRequest): { gte: Uint8Array; lt: Uint8Array } {
 
 function failedResult(error: KvError): v1.BatchResult.$Properties {
   return {
-    code: codeToNumber(error.code),
+    code: codeToWire(error.code),
     outcome: outcomeToWire(error.outcome),
     message: error.message,
   };

@@ -23,7 +23,7 @@ import { consistencyToWire, receiptFromWire } from './codec.js';
 import { PROTOCOL_VERSION, v1 } from './messages.js';
 import { decodeNodePage, encodeNodeScan } from './range-codec.js';
 import { KV_SERVICE } from './services.js';
-import { codeFromNumber, outcomeFromWire } from './status.js';
+import { codeFromWire, outcomeFromWire } from './status.js';
 
 export interface GrpcLinkerOptions {
   readonly clock: Clock;
@@ -153,7 +153,7 @@ function nodeAnswerOf(answer: v1.Answer): NodeAnswer {
     return failedAnswer('INTERNAL', 'unknown', 'the node answered with what is no record');
   }
   return {
-    code: code === 0 ? undefined : codeFromNumber(code),
+    code: codeFromWire(code),
     outcome: outcomeFromWire(answer.outcome),
     message: answer.message,
     record: record.length === 0 ? undefined : Buffer.from(record),
@@ -188,8 +188,9 @@ abstract class OutgoingQuestion<T> extends OutgoingCall {
   protected abstract decode(body: Uint8Array): T;
 
   answered(answer: v1.Answer): void {
-    if (answer.code !== 0) {
-      this.failed(codeFromNumber(answer.code), answer.message);
+    const code = codeFromWire(answer.code);
+    if (code !== undefined) {
+      this.failed(code, answer.message);
       return;
     }
     let decoded: T;

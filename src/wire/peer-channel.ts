@@ -19,11 +19,11 @@ import type { Timers } from '../io/timers.js';
 import type { CancellableCall, ChannelHost, ServerChannel } from './channel-server.js';
 import { welcomeToWire } from './codec.js';
 import { checkHello } from './greeting.js';
-import { refusal, unknownKind } from './kv-channel.js';
+import { failedAnswer, unknownKind } from './kv-channel.js';
 import type { LinkFaults } from './link-faults.js';
 import { v1 } from './messages.js';
 import { decodeReplicaScan, encodeReplicaPage } from './range-codec.js';
-import { codeToNumber, toKvError } from './status.js';
+import { codeToWire, toKvError } from './status.js';
 
 export interface PeerChannelOptions {
   /** This node's own replica. */
@@ -122,7 +122,7 @@ class PeerChannelHost implements ChannelHost {
 
   #answerWith(call: v1.Call, channel: ServerChannel, answer: Promise<v1.Answer.$Properties>): void {
     answer
-      .catch((error: unknown) => refusal(call.id, toKvError(error)))
+      .catch((error: unknown) => failedAnswer(call.id, toKvError(error)))
       .then((settled) => this.reply(channel, settled))
       // Not reached: an answer is a value. It is here because a promise must not be left.
       .catch(() => {});
@@ -215,5 +215,5 @@ class IncomingRead extends IncomingCall implements ReadCall {
 /** What this node did not send anywhere it has not applied either. */
 function failedReply(id: number, { kind, code, message }: ReplicaFailure): v1.Answer.$Properties {
   const outcome = kind === 'failed' ? v1.Outcome.UNKNOWN : v1.Outcome.NONE;
-  return { id, code: codeToNumber(code), outcome, message };
+  return { id, code: codeToWire(code), outcome, message };
 }

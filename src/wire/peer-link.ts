@@ -1,15 +1,11 @@
-import { KvError, type ErrorCode } from '../core/errors.js';
+import { KvError } from '../core/errors.js';
 import type { Limits } from '../core/limits.js';
-import { HEADER_BYTES, headerOf } from '../core/record.js';
-import { readVersion, VERSION_BYTES } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
 import type { LinkState } from '../io/link.js';
 import type {
-  ApplyAnswer,
   ApplyCall,
   Peer,
   PingAnswer,
-  ReadAnswer,
   ReadCall,
   ReplicaFailure,
   ReplicaPage,
@@ -19,13 +15,17 @@ import type { Random } from '../io/random.js';
 import type { Timers } from '../io/timers.js';
 import type { ChannelBounds } from './call-table.js';
 import { ChannelClient } from './channel-client.js';
-import { OutgoingCall } from './outgoing-call.js';
+import type { OutgoingCall } from './outgoing-call.js';
 import { helloOfNode, type ClusterFacts } from './greeting.js';
 import { NO_FAULTS, type LinkFaults } from './link-faults.js';
-import { v1 } from './messages.js';
-import { decodeReplicaPage, encodeReplicaScan } from './range-codec.js';
+import {
+  OutgoingApply,
+  OutgoingPing,
+  OutgoingRead,
+  OutgoingScan,
+  type AnsweringPeer,
+} from './replica-calls.js';
 import { PEER_SERVICE } from './services.js';
-import { codeFromNumber } from './status.js';
 
 export interface PeerLinkOptions {
   /** The node at the other end, as the member list names it. */
@@ -74,7 +74,7 @@ export function createPeerLink(options: PeerLinkOptions): PeerLink {
 const CONNECTING: PeerLinkState = { kind: 'connecting', reason: 'it is still connecting' };
 const CONNECTED: PeerLinkState = { kind: 'connected', reason: '' };
 
-class ChannelPeer implements PeerLink {
+class ChannelPeer implements PeerLink, AnsweringPeer {
   readonly nodeId: string;
   readonly address: string;
   readonly #channel: ChannelClient;
@@ -161,7 +161,10 @@ class ChannelPeer implements PeerLink {
   #send(call: OutgoingCall): void {
     const { delayMs } = this.#faults;
     if (delayMs === 0) this.#sendNow(call);
-    else this.#options.timers.after(delayMs, () => this.#sendNow(call));
+    else {
+      const leftMs = Math.max(0, call.deadlineMs - this.#options.clock.monotonicMs());
+      this.#options.timers.after(Math.min(delayMs, leftMs), () => this.#sendNow(call));
+    }
   }
 
   #sendNow(call: OutgoingCall): void {
@@ -178,178 +181,5 @@ class ChannelPeer implements PeerLink {
       this.#state = { kind: refused ? 'refused' : 'connecting', reason: state.message };
     }
     this.#options.onState?.(this.#state);
-  }
-}
-
-/** A call to a replica. What fails is told in the replica's words: whether it was sent, and whether it may be applied. */
-abstract class ReplicaOutgoing extends OutgoingCall {
-  constructor(
-    protected readonly peer: ChannelPeer,
-    deadlineMs: number,
-    payloadBytes: number,
-  ) {
-    super(deadlineMs, payloadBytes);
-  }
-
-  protected abstract settle(failure: ReplicaFailure): void;
-  protected abstract succeeded(answer: v1.Answer): void;
-
-  answered(answer: v1.Answer): void {
-    if (!this.peer.hears(this)) return;
-    if (answer.code === 0) this.succeeded(answer);
-    else {
-      this.settle({
-        kind: answer.outcome === v1.Outcome.NONE ? 'refused' : 'failed',
-        code: codeFromNumber(answer.code),
-        message: answer.message,
-      });
-    }
-  }
-
-  failed(code: ErrorCode, message: string, sent: boolean): void {
-    this.settle({ kind: sent ? 'failed' : 'unreachable', code, message });
-  }
-
-  protected malformed(what: string): void {
-    const message = `${this.peer.nodeId} answered ${what}`;
-    this.settle({ kind: 'failed', code: 'INTERNAL', message });
-  }
-}
-
-const APPLIED: ApplyAnswer = { kind: 'applied' };
-const ABSENT: ReadAnswer = { kind: 'absent' };
-
-class OutgoingApply extends ReplicaOutgoing {
-  constructor(
-    peer: ChannelPeer,
-    readonly call: ApplyCall,
-    readonly slot: number,
-  ) {
-    super(peer, call.deadlineMs, call.key.length + call.record.length);
-  }
-
-  message(id: number, timeoutMs: number): v1.Call.$Properties {
-    const { key, record, source, placementVersion, traceparent } = this.call;
-    const kind = source === 'write' ? v1.CallKind.CALL_APPLY : v1.CallKind.CALL_REPAIR;
-    return { id, kind, timeoutMs, key, record, placementVersion, traceparent };
-  }
-
-  protected succeeded({ header }: v1.Answer): void {
-    if (header.length === 0) this.call.onApplied(this.slot, APPLIED);
-    else if (header.length === HEADER_BYTES) {
-      this.call.onApplied(this.slot, { kind: 'kept', header });
-    } else this.malformed(`an apply with a header of ${header.length} bytes`);
-  }
-
-  protected settle(failure: ReplicaFailure): void {
-    this.call.onApplied(this.slot, failure);
-  }
-}
-
-class OutgoingRead extends ReplicaOutgoing {
-  constructor(
-    peer: ChannelPeer,
-    readonly call: ReadCall,
-    readonly slot: number,
-    readonly part: 'record' | 'header',
-  ) {
-    super(peer, call.deadlineMs, call.key.length);
-  }
-
-  message(id: number, timeoutMs: number): v1.Call.$Properties {
-    const { key, placementVersion, traceparent } = this.call;
-    const kind = this.part === 'record' ? v1.CallKind.CALL_READ : v1.CallKind.CALL_READ_HEADER;
-    return { id, kind, timeoutMs, key, placementVersion, traceparent };
-  }
-
-  protected succeeded({ header, record }: v1.Answer): void {
-    if (record.length >= HEADER_BYTES) {
-      this.call.onRead(this.slot, { kind: 'found', header: headerOf(record), record });
-    } else if (record.length > 0) {
-      this.malformed(`a read with a record of ${record.length} bytes`);
-    } else if (header.length === HEADER_BYTES) {
-      this.call.onRead(this.slot, { kind: 'found', header });
-    } else if (header.length > 0) {
-      this.malformed(`a read with a header of ${header.length} bytes`);
-    } else this.call.onRead(this.slot, ABSENT);
-  }
-
-  protected settle(failure: ReplicaFailure): void {
-    this.call.onRead(this.slot, failure);
-  }
-}
-
-class OutgoingScan extends ReplicaOutgoing {
-  readonly #body: Uint8Array;
-
-  constructor(
-    peer: ChannelPeer,
-    readonly request: ReplicaScan,
-    deadlineMs: number,
-    readonly resolve: (answer: ReplicaPage | ReplicaFailure) => void,
-  ) {
-    const body = encodeReplicaScan(request);
-    super(peer, deadlineMs, body.length);
-    this.#body = body;
-  }
-
-  message(id: number, timeoutMs: number): v1.Call.$Properties {
-    const { placementVersion } = this.request;
-    const kind = v1.CallKind.CALL_REPLICA_SCAN;
-    return { id, kind, timeoutMs, body: this.#body, placementVersion };
-  }
-
-  protected succeeded({ body }: v1.Answer): void {
-    try {
-      this.resolve(decodeReplicaPage(body));
-    } catch (error) {
-      this.malformed(`a scan that cannot be read (${String(error)})`);
-    }
-  }
-
-  protected settle(failure: ReplicaFailure): void {
-    this.resolve(failure);
-  }
-}
-
-class OutgoingPing extends ReplicaOutgoing {
-  constructor(
-    peer: ChannelPeer,
-    deadlineMs: number,
-    readonly resolve: (answer: PingAnswer | ReplicaFailure) => void,
-  ) {
-    super(peer, deadlineMs, 0);
-  }
-
-  message(id: number, timeoutMs: number): v1.Call.$Properties {
-    return { id, kind: v1.CallKind.CALL_PING, timeoutMs };
-  }
-
-  protected succeeded({ body }: v1.Answer): void {
-    let pong: v1.Pong;
-    try {
-      pong = v1.Pong.decode(body);
-    } catch (error) {
-      this.malformed(`a ping that cannot be read (${String(error)})`);
-      return;
-    }
-    if (pong.hlc.length !== VERSION_BYTES) {
-      this.malformed(`a ping with a clock of ${pong.hlc.length} bytes`);
-      return;
-    }
-    this.resolve({
-      kind: 'pong',
-      nodeId: pong.nodeId,
-      wallMs: pong.wallMs,
-      hlc: readVersion(pong.hlc, 0),
-      quarantined: pong.quarantined,
-      commitCounter: pong.commitCounter,
-      incarnation: new Uint8Array(pong.incarnation),
-      placementVersion: pong.placementVersion,
-    });
-  }
-
-  protected settle(failure: ReplicaFailure): void {
-    this.resolve(failure);
   }
 }

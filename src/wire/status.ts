@@ -3,42 +3,40 @@ import { KvError, type ErrorCode, type Outcome } from '../core/errors.js';
 import type { Receipt } from '../core/receipt.js';
 import { receiptFromWire, receiptToWire } from './codec.js';
 import { v1 } from './messages.js';
+import { asBuffer } from './services.js';
 
 interface WireStatus {
-  /** In `Answer.code` and `BatchResult.code`. Never reused; 0 is success. */
-  readonly number: number;
+  /** In `Answer.code` and `BatchResult.code`. Never reused. */
+  readonly number: v1.ErrorCode;
   /** What other languages see of it. */
   readonly grpc: grpc;
 }
 
 /** The one table from error codes to what travels. Numbers are for ever; a new code takes the next one. */
 export const WIRE_STATUS: Readonly<Record<ErrorCode, WireStatus>> = {
-  INVALID_ARGUMENT: { number: 1, grpc: grpc.INVALID_ARGUMENT },
-  NO_QUORUM: { number: 2, grpc: grpc.UNAVAILABLE },
-  UNAVAILABLE: { number: 3, grpc: grpc.UNAVAILABLE },
-  TIMED_OUT: { number: 4, grpc: grpc.DEADLINE_EXCEEDED },
-  CANCELLED: { number: 5, grpc: grpc.CANCELLED },
-  OVERLOADED: { number: 6, grpc: grpc.RESOURCE_EXHAUSTED },
-  CLOCK_DRIFT: { number: 7, grpc: grpc.FAILED_PRECONDITION },
-  QUARANTINED: { number: 8, grpc: grpc.UNAVAILABLE },
-  STALE: { number: 9, grpc: grpc.ABORTED },
-  NOT_SUPPORTED: { number: 10, grpc: grpc.UNIMPLEMENTED },
-  WRONG_CLUSTER: { number: 11, grpc: grpc.FAILED_PRECONDITION },
-  INCOMPATIBLE: { number: 12, grpc: grpc.FAILED_PRECONDITION },
-  PLACEMENT_CHANGED: { number: 13, grpc: grpc.ABORTED },
-  STORE_FAILED: { number: 14, grpc: grpc.UNAVAILABLE },
-  RECORD_CORRUPT: { number: 15, grpc: grpc.DATA_LOSS },
-  LOCKED: { number: 16, grpc: grpc.FAILED_PRECONDITION },
-  REFUSED: { number: 17, grpc: grpc.PERMISSION_DENIED },
-  INTERNAL: { number: 18, grpc: grpc.INTERNAL },
+  INVALID_ARGUMENT: { number: v1.ErrorCode.ERROR_INVALID_ARGUMENT, grpc: grpc.INVALID_ARGUMENT },
+  NO_QUORUM: { number: v1.ErrorCode.ERROR_NO_QUORUM, grpc: grpc.UNAVAILABLE },
+  UNAVAILABLE: { number: v1.ErrorCode.ERROR_UNAVAILABLE, grpc: grpc.UNAVAILABLE },
+  TIMED_OUT: { number: v1.ErrorCode.ERROR_TIMED_OUT, grpc: grpc.DEADLINE_EXCEEDED },
+  CANCELLED: { number: v1.ErrorCode.ERROR_CANCELLED, grpc: grpc.CANCELLED },
+  OVERLOADED: { number: v1.ErrorCode.ERROR_OVERLOADED, grpc: grpc.RESOURCE_EXHAUSTED },
+  CLOCK_DRIFT: { number: v1.ErrorCode.ERROR_CLOCK_DRIFT, grpc: grpc.FAILED_PRECONDITION },
+  QUARANTINED: { number: v1.ErrorCode.ERROR_QUARANTINED, grpc: grpc.UNAVAILABLE },
+  STALE: { number: v1.ErrorCode.ERROR_STALE, grpc: grpc.ABORTED },
+  NOT_SUPPORTED: { number: v1.ErrorCode.ERROR_NOT_SUPPORTED, grpc: grpc.UNIMPLEMENTED },
+  WRONG_CLUSTER: { number: v1.ErrorCode.ERROR_WRONG_CLUSTER, grpc: grpc.FAILED_PRECONDITION },
+  INCOMPATIBLE: { number: v1.ErrorCode.ERROR_INCOMPATIBLE, grpc: grpc.FAILED_PRECONDITION },
+  PLACEMENT_CHANGED: { number: v1.ErrorCode.ERROR_PLACEMENT_CHANGED, grpc: grpc.ABORTED },
+  STORE_FAILED: { number: v1.ErrorCode.ERROR_STORE_FAILED, grpc: grpc.UNAVAILABLE },
+  RECORD_CORRUPT: { number: v1.ErrorCode.ERROR_RECORD_CORRUPT, grpc: grpc.DATA_LOSS },
+  LOCKED: { number: v1.ErrorCode.ERROR_LOCKED, grpc: grpc.FAILED_PRECONDITION },
+  REFUSED: { number: v1.ErrorCode.ERROR_REFUSED, grpc: grpc.PERMISSION_DENIED },
+  INTERNAL: { number: v1.ErrorCode.ERROR_INTERNAL, grpc: grpc.INTERNAL },
 };
 
-const CODE_OF_NUMBER: readonly (ErrorCode | undefined)[] = Object.entries(WIRE_STATUS).reduce<
-  (ErrorCode | undefined)[]
->((codes, [code, status]) => {
-  codes[status.number] = code as ErrorCode;
-  return codes;
-}, []);
+const CODE_OF_NUMBER = new Map(
+  Object.entries(WIRE_STATUS).map(([code, { number }]) => [number, code as ErrorCode]),
+);
 
 /** What a gRPC status means where the other side did not name a code of ours: gRPC itself said it, or a proxy. */
 const CODE_OF_GRPC: Readonly<Partial<Record<grpc, ErrorCode>>> = {
@@ -55,16 +53,17 @@ export const TRAILER_OUTCOME = 'quorate-outcome';
 export const TRAILER_NODE = 'quorate-node';
 export const TRAILER_RECEIPT = 'quorate-receipt-bin';
 
-/** gRPC carries a status message in a header, and peers bound the size of those. */
+/** Status and trailers travel in headers, and both sides bound the size of those. */
 const MAX_MESSAGE_CHARACTERS = 2_048;
+const MAX_RECEIPT_BYTES = 8_192;
 
-export function codeToNumber(code: ErrorCode): number {
+export function codeToWire(code: ErrorCode): v1.ErrorCode {
   return WIRE_STATUS[code].number;
 }
 
-/** A number of a newer release is INTERNAL here. Not for 0, which is success. */
-export function codeFromNumber(number: number): ErrorCode {
-  return CODE_OF_NUMBER[number] ?? 'INTERNAL';
+/** Undefined for success. The code of a newer release is INTERNAL here. */
+export function codeFromWire(code: v1.ErrorCode): ErrorCode | undefined {
+  return code === v1.ErrorCode.ERROR_NONE ? undefined : (CODE_OF_NUMBER.get(code) ?? 'INTERNAL');
 }
 
 export function outcomeToWire(outcome: Outcome): v1.Outcome {
@@ -88,10 +87,10 @@ export function toGrpcStatus(error: KvError, node: string): StatusObject {
   const metadata = new Metadata();
   metadata.set(TRAILER_CODE, error.code);
   metadata.set(TRAILER_OUTCOME, error.outcome);
-  metadata.set(TRAILER_NODE, error.node ?? node);
+  metadata.set(TRAILER_NODE, (error.node ?? node).replace(/[^ -~]/g, '?'));
   if (error.receipt !== undefined) {
     const bytes = v1.Receipt.encode(receiptToWire(error.receipt)).finish();
-    metadata.set(TRAILER_RECEIPT, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+    if (bytes.length <= MAX_RECEIPT_BYTES) metadata.set(TRAILER_RECEIPT, asBuffer(bytes));
   }
   return {
     code: WIRE_STATUS[error.code].grpc,

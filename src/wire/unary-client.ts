@@ -1,20 +1,11 @@
 import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
-import type { Consistency } from '../core/consistency.js';
-import { KvError, type ErrorCode, type Outcome } from '../core/errors.js';
+import { KvError, type Outcome } from '../core/errors.js';
 import { DEFAULT_LIMITS } from '../core/limits.js';
-import type { Receipt } from '../core/receipt.js';
-import type { Version } from '../core/version.js';
 import { systemClock, type Clock } from '../io/clock.js';
 import type { Welcome } from '../io/link.js';
-import {
-  consistencyToWire,
-  receiptFromWire,
-  versionFromWire,
-  versionToWire,
-  welcomeFromWire,
-} from './codec.js';
+import { versionToWire, welcomeFromWire } from './codec.js';
 import { clientOptions } from './grpc-options.js';
-import { EMPTY_BYTES, v1 } from './messages.js';
+import { v1 } from './messages.js';
 import protobuf from './protobuf.js';
 import {
   explainFromWire,
@@ -34,7 +25,25 @@ import {
   type HealthService,
   type RawMethod,
 } from './services.js';
-import { codeFromNumber, fromGrpcStatus, outcomeFromWire } from './status.js';
+import { fromGrpcStatus } from './status.js';
+import {
+  batchItem,
+  batchResult,
+  entryOf,
+  levelFields,
+  pageOf,
+  writeFields,
+  writtenOf,
+  type UnaryBatchItem,
+  type UnaryBatchResult,
+  type UnaryEntry,
+  type UnaryLevel,
+  type UnaryPage,
+  type UnaryReadOptions,
+  type UnaryScanOptions,
+  type UnaryWriteOptions,
+  type UnaryWritten,
+} from './unary-messages.js';
 
 /** One node's plain gRPC services, for operators' tools and tests. Every method throws KvError. */
 export interface UnaryClient {
@@ -57,82 +66,6 @@ export interface UnaryClient {
 }
 
 export type HealthAnswer = 'SERVING' | 'NOT_SERVING' | 'UNKNOWN';
-
-export interface UnaryLevel {
-  readonly consistency?: Consistency;
-  /** For the local levels. */
-  readonly zone?: string;
-}
-
-export interface UnaryReadOptions extends UnaryLevel {
-  readonly minVersion?: Version;
-  readonly receipt?: boolean;
-}
-
-export interface UnaryWriteOptions extends UnaryLevel {
-  /** The caller's own stamp: makes a retry apply once. */
-  readonly version?: Version;
-  readonly receipt?: boolean;
-}
-
-export interface UnaryEntry {
-  readonly found: boolean;
-  readonly value: Uint8Array;
-  /** Also of a tombstone; absent when nothing was ever written. */
-  readonly version?: Version;
-  /** Wall ms; absent: never. */
-  readonly expiresAtMs?: number;
-  readonly receipt?: Receipt;
-}
-
-export interface UnaryWritten {
-  readonly version: Version;
-  /** A newer version that hides this write. */
-  readonly shadowedBy?: Version;
-  readonly receipt?: Receipt;
-}
-
-export interface UnaryBatchItem {
-  readonly kind: 'get' | 'put' | 'delete';
-  readonly key: Uint8Array;
-  readonly value?: Uint8Array;
-  readonly version?: Version;
-}
-
-export interface UnaryBatchResult {
-  /** Undefined: it succeeded. */
-  readonly code: ErrorCode | undefined;
-  readonly outcome: Outcome;
-  readonly message: string;
-  readonly found: boolean;
-  readonly value: Uint8Array;
-  readonly version?: Version;
-  readonly shadowedBy?: Version;
-}
-
-export interface UnaryScanOptions extends UnaryLevel {
-  readonly gte?: Uint8Array;
-  readonly lt?: Uint8Array;
-  readonly prefix?: Uint8Array;
-  readonly reverse?: boolean;
-  readonly limit?: number;
-  readonly keysOnly?: boolean;
-  readonly token?: Uint8Array;
-}
-
-export interface UnaryPage {
-  readonly entries: readonly UnaryPageEntry[];
-  /** Empty: the end. */
-  readonly token: Uint8Array;
-}
-
-export interface UnaryPageEntry {
-  readonly key: Uint8Array;
-  /** Empty with `keysOnly`. */
-  readonly value: Uint8Array;
-  readonly version: Version;
-  readonly expiresAtMs?: number;
-}
 
 export interface UnaryClientOptions {
   /** Every call waits at most this long. */
@@ -176,7 +109,7 @@ export function openUnaryClient(endpoint: string, options: UnaryClientOptions): 
     async get(key, read = {}) {
       const request = v1.GetRequest.encode({
         key,
-        ...level(read),
+        ...levelFields(read),
         receipt: read.receipt ?? false,
         ...(read.minVersion === undefined ? {} : { minVersion: versionToWire(read.minVersion) }),
       });
@@ -191,7 +124,7 @@ export function openUnaryClient(endpoint: string, options: UnaryClientOptions): 
       return writtenOf(await call(caller, KV_SERVICE.delete, request, v1.PutResponse, 'unknown'));
     },
     async batch(items, at = {}) {
-      const request = v1.BatchRequest.encode({ items: items.map(batchItem), ...level(at) });
+      const request = v1.BatchRequest.encode({ items: items.map(batchItem), ...levelFields(at) });
       const response = await call(caller, KV_SERVICE.batch, request, v1.BatchResponse, 'unknown');
       return response.results.map(batchResult);
     },
@@ -204,7 +137,7 @@ export function openUnaryClient(endpoint: string, options: UnaryClientOptions): 
         limit: range.limit ?? 0,
         keysOnly: range.keysOnly ?? false,
         token: range.token ?? null,
-        ...level(range),
+        ...levelFields(range),
       });
       return pageOf(await call(caller, KV_SERVICE.scan, request, v1.ScanResponse));
     },
@@ -275,81 +208,4 @@ async function health(caller: Caller, service: HealthService): Promise<HealthAns
     else reader.skipType(tag & 7);
   }
   return HEALTH_ANSWERS[status] ?? 'UNKNOWN';
-}
-
-function level(options: UnaryLevel): { consistency: v1.Consistency; zone: string } {
-  return {
-    consistency:
-      options.consistency === undefined
-        ? v1.Consistency.CONSISTENCY_UNSPECIFIED
-        : consistencyToWire(options.consistency),
-    zone: options.zone ?? '',
-  };
-}
-
-function writeFields(write: UnaryWriteOptions): v1.DeleteRequest.$Properties {
-  return {
-    ...level(write),
-    receipt: write.receipt ?? false,
-    ...(write.version === undefined ? {} : { version: versionToWire(write.version) }),
-  };
-}
-
-function entryOf(response: v1.GetResponse): UnaryEntry {
-  return {
-    found: response.found,
-    value: response.value,
-    ...(response.version ? { version: versionFromWire(response.version, 'version') } : {}),
-    ...(response.expiresAtMs === 0 ? {} : { expiresAtMs: response.expiresAtMs }),
-    ...(response.receipt ? { receipt: receiptFromWire(response.receipt) } : {}),
-  };
-}
-
-function writtenOf(response: v1.PutResponse): UnaryWritten {
-  return {
-    version: versionFromWire(response.version ?? {}, 'version'),
-    ...(response.shadowedBy
-      ? { shadowedBy: versionFromWire(response.shadowedBy, 'shadowed_by') }
-      : {}),
-    ...(response.receipt ? { receipt: receiptFromWire(response.receipt) } : {}),
-  };
-}
-
-const BATCH_KINDS = {
-  get: v1.BatchItem.Kind.GET,
-  put: v1.BatchItem.Kind.PUT,
-  delete: v1.BatchItem.Kind.DELETE,
-} as const;
-
-function batchItem(item: UnaryBatchItem): v1.BatchItem.$Properties {
-  return {
-    kind: BATCH_KINDS[item.kind],
-    key: item.key,
-    value: item.value ?? EMPTY_BYTES,
-    ...(item.version === undefined ? {} : { version: versionToWire(item.version) }),
-  };
-}
-
-function batchResult(result: v1.BatchResult.$Properties): UnaryBatchResult {
-  return {
-    code: result.code ? codeFromNumber(result.code) : undefined,
-    outcome: outcomeFromWire(result.outcome ?? v1.Outcome.NONE),
-    message: result.message ?? '',
-    found: result.found ?? false,
-    value: result.value ?? EMPTY_BYTES,
-    ...(result.version ? { version: versionFromWire(result.version, 'version') } : {}),
-    ...(result.shadowedBy ? { shadowedBy: versionFromWire(result.shadowedBy, 'shadowed_by') } : {}),
-  };
-}
-
-function pageOf(response: v1.ScanResponse): UnaryPage {
-  return {
-    entries: response.entries.map((entry) => ({
-      key: entry.key ?? EMPTY_BYTES,
-      value: entry.value ?? EMPTY_BYTES,
-      version: versionFromWire(entry.version ?? {}, 'entries.version'),
-      ...(entry.expiresAtMs ? { expiresAtMs: entry.expiresAtMs } : {}),
-    })),
-    token: response.token,
-  };
 }

@@ -43,9 +43,18 @@ export function unaryHandler<Request, Response>(
   const answer = async (call: ServerUnaryCall<Buffer, Buffer>): Promise<Buffer> => {
     const message = decodeBody(() => request.decode(call.request), request.name);
     const abort = new AbortController();
-    call.on('cancelled', () => abort.abort());
+    // grpc-js calls it cancelled too when it has been answered.
+    let answered = false;
+    call.on('cancelled', () => {
+      if (!answered) abort.abort();
+    });
     const deadlineMs = ports.clock.monotonicMs() + remainingMs(call);
-    const result = await handle(message, { deadlineMs, signal: abort.signal });
+    let result: Response;
+    try {
+      result = await handle(message, { deadlineMs, signal: abort.signal });
+    } finally {
+      answered = true;
+    }
     return asBuffer(response.encode(result).finish());
   };
   const respond = async (

@@ -1,0 +1,47 @@
+import { KvError } from '../core/errors.js';
+import { decodeRecord, versionOf, type RecordFields } from '../core/record.js';
+import { versionToWire } from './codec.js';
+import type { v1 } from './messages.js';
+
+/** A record as a get answers it. Past its expiry, by `nowMs`, it is as good as a tombstone. */
+export function entryToWire(
+  record: Uint8Array | undefined,
+  nowMs: number,
+): v1.GetResponse.$Properties {
+  if (record === undefined) return { found: false };
+  const fields = fieldsOf(record);
+  const { expiresAtMs, tombstone } = fields;
+  return tombstone || (expiresAtMs !== undefined && expiresAtMs <= nowMs)
+    ? { found: false, version: versionToWire(fields.changed ?? fields.version) }
+    : { found: true, ...valueFields(fields) };
+}
+
+/** A record as a scan answers it. */
+export function scanEntryToWire(
+  key: Uint8Array,
+  record: Uint8Array,
+  keysOnly: boolean,
+): v1.ScanEntry.$Properties {
+  return keysOnly
+    ? { key, version: versionToWire(versionOf(record)) }
+    : { key, ...valueFields(fieldsOf(record)) };
+}
+
+interface ValueFields {
+  value: Uint8Array;
+  version: v1.Version.$Properties;
+  expiresAtMs?: number;
+}
+
+/** Users see the version at which the value last changed. */
+function valueFields(fields: RecordFields): ValueFields {
+  const { value, expiresAtMs } = fields;
+  const version = versionToWire(fields.changed ?? fields.version);
+  return expiresAtMs === undefined ? { value, version } : { value, version, expiresAtMs };
+}
+
+function fieldsOf(record: Uint8Array): RecordFields {
+  const fields = decodeRecord(record);
+  if (fields === undefined) throw new KvError('RECORD_CORRUPT', 'the record cannot be decoded');
+  return fields;
+}

@@ -1,0 +1,160 @@
+import type { Consistency } from '../core/consistency.js';
+import type { ErrorCode, Outcome } from '../core/errors.js';
+import type { Receipt } from '../core/receipt.js';
+import type { Version } from '../core/version.js';
+import { consistencyToWire, receiptFromWire, versionFromWire, versionToWire } from './codec.js';
+import { EMPTY_BYTES, v1 } from './messages.js';
+import { codeFromWire, outcomeFromWire } from './status.js';
+
+export interface UnaryLevel {
+  readonly consistency?: Consistency;
+  /** For the local levels. */
+  readonly zone?: string;
+}
+
+export interface UnaryReadOptions extends UnaryLevel {
+  readonly minVersion?: Version;
+  readonly receipt?: boolean;
+}
+
+export interface UnaryWriteOptions extends UnaryLevel {
+  /** The caller's own stamp: makes a retry apply once. */
+  readonly version?: Version;
+  readonly receipt?: boolean;
+}
+
+export interface UnaryEntry {
+  readonly found: boolean;
+  readonly value: Uint8Array;
+  /** Also of a tombstone; absent when nothing was ever written. */
+  readonly version?: Version;
+  /** Wall ms; absent: never. */
+  readonly expiresAtMs?: number;
+  readonly receipt?: Receipt;
+}
+
+export interface UnaryWritten {
+  readonly version: Version;
+  /** A newer version that hides this write. */
+  readonly shadowedBy?: Version;
+  readonly receipt?: Receipt;
+}
+
+export interface UnaryBatchItem {
+  readonly kind: 'get' | 'put' | 'delete';
+  readonly key: Uint8Array;
+  readonly value?: Uint8Array;
+  readonly version?: Version;
+}
+
+export interface UnaryBatchResult {
+  /** Undefined: it succeeded. */
+  readonly code: ErrorCode | undefined;
+  readonly outcome: Outcome;
+  readonly message: string;
+  readonly found: boolean;
+  readonly value: Uint8Array;
+  readonly version?: Version;
+  readonly shadowedBy?: Version;
+}
+
+export interface UnaryScanOptions extends UnaryLevel {
+  readonly gte?: Uint8Array;
+  readonly lt?: Uint8Array;
+  readonly prefix?: Uint8Array;
+  readonly reverse?: boolean;
+  readonly limit?: number;
+  readonly keysOnly?: boolean;
+  readonly token?: Uint8Array;
+}
+
+export interface UnaryPage {
+  readonly entries: readonly UnaryPageEntry[];
+  /** Empty: the end. */
+  readonly token: Uint8Array;
+}
+
+export interface UnaryPageEntry {
+  readonly key: Uint8Array;
+  /** Empty with `keysOnly`. */
+  readonly value: Uint8Array;
+  readonly version: Version;
+  readonly expiresAtMs?: number;
+}
+
+export function levelFields(options: UnaryLevel): { consistency: v1.Consistency; zone: string } {
+  return {
+    consistency:
+      options.consistency === undefined
+        ? v1.Consistency.CONSISTENCY_UNSPECIFIED
+        : consistencyToWire(options.consistency),
+    zone: options.zone ?? '',
+  };
+}
+
+export function writeFields(write: UnaryWriteOptions): v1.DeleteRequest.$Properties {
+  return {
+    ...levelFields(write),
+    receipt: write.receipt ?? false,
+    ...(write.version === undefined ? {} : { version: versionToWire(write.version) }),
+  };
+}
+
+export function entryOf(response: v1.GetResponse): UnaryEntry {
+  return {
+    found: response.found,
+    value: response.value,
+    ...(response.version ? { version: versionFromWire(response.version, 'version') } : {}),
+    ...(response.expiresAtMs === 0 ? {} : { expiresAtMs: response.expiresAtMs }),
+    ...(response.receipt ? { receipt: receiptFromWire(response.receipt) } : {}),
+  };
+}
+
+export function writtenOf(response: v1.PutResponse): UnaryWritten {
+  return {
+    version: versionFromWire(response.version ?? {}, 'version'),
+    ...(response.shadowedBy
+      ? { shadowedBy: versionFromWire(response.shadowedBy, 'shadowed_by') }
+      : {}),
+    ...(response.receipt ? { receipt: receiptFromWire(response.receipt) } : {}),
+  };
+}
+
+const BATCH_KINDS = {
+  get: v1.BatchItem.Kind.GET,
+  put: v1.BatchItem.Kind.PUT,
+  delete: v1.BatchItem.Kind.DELETE,
+} as const;
+
+export function batchItem(item: UnaryBatchItem): v1.BatchItem.$Properties {
+  return {
+    kind: BATCH_KINDS[item.kind],
+    key: item.key,
+    value: item.value ?? EMPTY_BYTES,
+    ...(item.version === undefined ? {} : { version: versionToWire(item.version) }),
+  };
+}
+
+export function batchResult(result: v1.BatchResult.$Properties): UnaryBatchResult {
+  return {
+    code: codeFromWire(result.code ?? v1.ErrorCode.ERROR_NONE),
+    outcome: outcomeFromWire(result.outcome ?? v1.Outcome.NONE),
+    message: result.message ?? '',
+    found: result.found ?? false,
+    value: result.value ?? EMPTY_BYTES,
+    ...(result.version ? { version: versionFromWire(result.version, 'version') } : {}),
+    ...(result.shadowedBy ? { shadowedBy: versionFromWire(result.shadowedBy, 'shadowed_by') } : {}),
+  };
+}
+
+export function pageOf(response: v1.ScanResponse): UnaryPage {
+  return {
+    entries: response.entries.map((entry) => ({
+      key: entry.key ?? EMPTY_BYTES,
+      value: entry.value ?? EMPTY_BYTES,
+      version: versionFromWire(entry.version ?? {}, 'entries.version'),
+      ...(entry.expiresAtMs ? { expiresAtMs: entry.expiresAtMs } : {}),
+    })),
+    token: response.token,
+  };
+}
