@@ -4,7 +4,7 @@ import { DEFAULT_LIMITS, FRAME_CUT_BYTES } from '../../src/core/limits.js';
 import { systemClock } from '../../src/io/clock.js';
 import type { LinkState } from '../../src/io/link.js';
 import { systemRandom } from '../../src/io/random.js';
-import { systemTimers } from '../../src/io/timers.js';
+import { systemTimers, type Timers } from '../../src/io/timers.js';
 import { ChannelClient, type ChannelClientOptions } from '../../src/wire/channel-client.js';
 import { PROTOCOL_VERSION, v1 } from '../../src/wire/messages.js';
 import { OutgoingCall } from '../../src/wire/outgoing-call.js';
@@ -262,6 +262,20 @@ describe('a channel that breaks', () => {
     const server = await startRawServer({ listen: endpoint });
     closers.push(() => server.close());
     await until(() => channel.open);
+  });
+
+  test('a node that accepts and says nothing is given up, and tried again', async () => {
+    const server = await startRawServer({ silent: true });
+    closers.push(() => server.close());
+    // The patience of seconds is made one of milliseconds; the sweep and the retry are as they are.
+    const timers: Timers = {
+      ...systemTimers,
+      after: (delayMs, action) => systemTimers.after(delayMs > 2_000 ? 50 : delayMs, action),
+    };
+    const { states } = connect(server.endpoint, { timers });
+    await until(() => states.length > 1);
+    expect(states[0]).toMatchObject({ kind: 'closed', code: 'UNAVAILABLE', fatal: false });
+    expect(server.streams.length).toBeGreaterThan(1);
   });
 
   test('a node of another protocol is fatal', async () => {

@@ -4,19 +4,15 @@ import {
   loadPackageDefinition,
   type ClientDuplexStream,
   type GrpcObject,
-  type StatusObject,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import fc from 'fast-check';
 import { service as healthService } from 'grpc-health-check';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { KvError } from '../../src/core/errors.js';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FrameWriter } from '../../src/wire/frame-writer.js';
 import { helloOfNode } from '../../src/wire/greeting.js';
-import { PROTOCOL_VERSION, v1 } from '../../src/wire/messages.js';
-import { asIs, KV_SERVICE, PEER_SERVICE, type RawMethod } from '../../src/wire/services.js';
-import { codeFromWire, fromGrpcStatus } from '../../src/wire/status.js';
-import { openUnaryClient } from '../../src/wire/unary-client.js';
+import { v1 } from '../../src/wire/messages.js';
+import { PEER_SERVICE, type RawMethod } from '../../src/wire/services.js';
+import { codeFromWire } from '../../src/wire/status.js';
 import {
   MEMBERS,
   recordOf,
@@ -26,6 +22,7 @@ import {
   welcomeOf,
   type FakeNode,
 } from './fake-node.js';
+import { endOf, GET, greet, openRaw, send } from './raw-client.js';
 
 let node: FakeNode;
 let client: Client;
@@ -45,52 +42,10 @@ beforeEach(() => {
   node.coordinator.held.length = 0;
 });
 
-/** A channel of bare bytes. */
-interface RawChannel {
-  readonly stream: ClientDuplexStream<Buffer, Buffer>;
-  readonly frames: v1.AnswerFrame[];
-  readonly answers: v1.Answer[];
-  status: StatusObject | undefined;
-}
-
-function openRaw(method: RawMethod = KV_SERVICE.channel, on = client): RawChannel {
-  const stream = on.makeBidiStreamRequest<Buffer, Buffer>(method.path, asIs, asIs);
-  const channel: RawChannel = { stream, frames: [], answers: [], status: undefined };
-  stream.on('data', (bytes: Buffer) => {
-    const frame = v1.AnswerFrame.decode(bytes);
-    channel.frames.push(frame);
-    channel.answers.push(...(frame.answers as v1.Answer[]));
-  });
-  stream.on('error', () => {});
-  stream.on('status', (status: StatusObject) => {
-    channel.status = status;
-  });
-  return channel;
-}
-
-const HELLO: v1.Hello.$Properties = { protocol: PROTOCOL_VERSION };
-
-function greet(channel: RawChannel, hello: v1.Hello.$Properties = HELLO): void {
-  channel.stream.write(new FrameWriter().hello(hello).finish());
-}
-
-function send(channel: RawChannel, ...calls: v1.Call.$Properties[]): void {
-  const frame = new FrameWriter();
-  for (const call of calls) frame.call(call);
-  channel.stream.write(frame.finish());
-}
-
-async function endOf(channel: RawChannel): Promise<KvError> {
-  await until(() => channel.status !== undefined);
-  return fromGrpcStatus(channel.status as StatusObject, node.endpoint, 'unknown');
-}
-
-const GET = { kind: v1.CallKind.CALL_GET, key: text('k'), timeoutMs: 5_000 };
-
 describe('a channel of a node', () => {
   test('greets, and answers calls gathered', async () => {
     node.coordinator.records.set('k', recordOf('k', 'v', 3));
-    const channel = openRaw();
+    const channel = openRaw(client);
     greet(channel);
     await until(() => channel.frames.length === 1);
     expect(channel.frames[0]?.welcome).toMatchObject({ nodeId: 'n1', clusterName: 'test' });
@@ -109,7 +64,7 @@ describe('a channel of a node', () => {
 
   test('answers what was asked before the client ended its side', async () => {
     node.coordinator.hold = true;
-    const channel = openRaw();
+    const channel = openRaw(client);
     greet(channel);
     send(channel, { ...GET, id: 1 });
     channel.stream.end();
@@ -124,7 +79,7 @@ describe('a channel of a node', () => {
   test('cancels what nobody waits for', async () => {
     node.coordinator.hold = true;
     const before = node.coordinator.cancelled.length;
-    const channel = openRaw();
+    const channel = openRaw(client);
     greet(channel);
     send(channel, { ...GET, id: 1 }, { ...GET, id: 2 });
     await until(() => node.coordinator.held.length === 2);
@@ -138,7 +93,7 @@ describe('a channel of a node', () => {
   });
 
   test('refuses single calls without harm to others', async () => {
-    const channel = openRaw();
+    const channel = openRaw(client);
     greet(channel);
     const bad: v1.Call.$Properties[] = [
       { id: 1, kind: 77 as v1.CallKind },
@@ -182,7 +137,7 @@ describe('a channel of a node', () => {
   test('takes no more than it can hold, and goes on when some of it is answered', async () => {
     node.coordinator.hold = true;
     const before = node.coordinator.executed.length;
-    const channel = openRaw();
+    const channel = openRaw(client);
     greet(channel);
     const count = 20_000;
     const frameOf = 1_000;
@@ -203,22 +158,39 @@ describe('a channel of a node', () => {
   });
 });
 
+describe('a defect in one call', () => {
+  test('is answered as INTERNAL and in doubt, and the channel goes on', async () => {
+    const { coordinator } = node;
+    const channel = openRaw(client);
+    greet(channel);
+    const broken = vi.spyOn(coordinator, 'execute').mockImplementationOnce(() => {
+      throw new Error('a bug');
+    });
+    send(channel, { ...GET, id: 1 }, { ...GET, id: 2 });
+    await until(() => channel.answers.length === 2);
+    broken.mockRestore();
+    expect(channel.answers.map(({ code }) => codeFromWire(code))).toEqual(['INTERNAL', undefined]);
+    expect(channel.answers[0]).toMatchObject({ outcome: v1.Outcome.UNKNOWN });
+    channel.stream.cancel();
+  });
+});
+
 describe('a greeting', () => {
   const facts = welcomeOf();
 
   test('must be the first frame, and only that', async () => {
-    const silent = openRaw();
+    const silent = openRaw(client);
     send(silent, { ...GET, id: 1 });
     expect(await endOf(silent)).toMatchObject({ code: 'INVALID_ARGUMENT' });
     expect((await endOf(silent)).message).toMatch(/^hello: /);
-    const twice = openRaw();
+    const twice = openRaw(client);
     greet(twice);
     greet(twice);
     expect(await endOf(twice)).toMatchObject({ code: 'INVALID_ARGUMENT' });
   });
 
   test('of another protocol is refused', async () => {
-    const channel = openRaw();
+    const channel = openRaw(client);
     greet(channel, { protocol: 99 });
     const error = await endOf(channel);
     expect(error).toMatchObject({ code: 'INCOMPATIBLE', node: 'n1', outcome: 'none' });
@@ -227,7 +199,7 @@ describe('a greeting', () => {
 
   test('of another cluster is refused, saying what differs', async () => {
     const other = { ...facts, clusterName: 'other', clusterId: 'x', replicationFactor: 3 };
-    const channel = openRaw(PEER_SERVICE.channel);
+    const channel = openRaw(client, PEER_SERVICE.channel);
     greet(channel, helloOfNode('n2', { ...other, members: MEMBERS.slice(0, 1) }));
     const error = await endOf(channel);
     expect(error.code).toBe('WRONG_CLUSTER');
@@ -244,7 +216,7 @@ describe('a greeting', () => {
       ['n7', /node n7 is no member/],
       ['n1', /calls itself n1 too/],
     ] as const) {
-      const channel = openRaw(PEER_SERVICE.channel);
+      const channel = openRaw(client, PEER_SERVICE.channel);
       greet(channel, helloOfNode(nodeId, facts));
       const error = await endOf(channel);
       expect(error.code).toBe('WRONG_CLUSTER');
@@ -253,102 +225,12 @@ describe('a greeting', () => {
   });
 });
 
-async function stillServes(): Promise<void> {
-  const probe = openUnaryClient(node.endpoint, { timeoutMs: 5_000 });
-  expect(await probe.health('quorate.v1.Kv')).toBe('SERVING');
-  await probe.get(text('k'));
-  probe.close();
-}
-
-describe('malformed input', () => {
-  const greeting = new FrameWriter().hello(HELLO).finish();
-
-  test('random frames end at most their own channel', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.boolean(),
-        fc.array(fc.uint8Array({ maxLength: 60 }), { minLength: 1, maxLength: 3 }),
-        async (greeted, frames) => {
-          const channel = openRaw();
-          if (greeted) channel.stream.write(greeting);
-          for (const frame of frames) channel.stream.write(Buffer.from(frame));
-          channel.stream.end();
-          const error = await endOf(channel);
-          expect([0, 3, 9]).toContain(channel.status?.code);
-          expect(error.code).not.toBe('TIMED_OUT');
-        },
-      ),
-      { numRuns: 60, seed: 7 },
-    );
-    await stillServes();
-  });
-
-  test('truncated and altered frames of real calls end at most their own channel', async () => {
-    const writer = new FrameWriter();
-    writer.call({ ...GET, id: 1, record: recordOf('k', 'value', 5), zone: 'z', timeoutMs: 50 });
-    writer.call({ id: 2, kind: v1.CallKind.CALL_SCAN, body: text('body') });
-    const real = writer.finish();
-    await fc.assert(
-      fc.asyncProperty(
-        fc.nat(real.length),
-        fc.nat(real.length - 1),
-        fc.integer({ min: 0, max: 255 }),
-        async (length, at, byte) => {
-          const bytes = Buffer.from(real);
-          bytes[at] = byte;
-          const channel = openRaw();
-          channel.stream.write(greeting);
-          channel.stream.write(bytes.subarray(0, length));
-          channel.stream.end();
-          await endOf(channel);
-          expect([0, 3]).toContain(channel.status?.code);
-        },
-      ),
-      { numRuns: 60, seed: 8 },
-    );
-    await stillServes();
-  });
-
-  test('a frame beyond the limit ends its channel and nothing else', async () => {
-    const channel = openRaw();
-    channel.stream.write(greeting);
-    channel.stream.write(Buffer.alloc(5 * 1024 * 1024));
-    await endOf(channel);
-    expect(channel.status?.code).toBe(8);
-    await stillServes();
-  });
-
-  test('an id that is under way already, or 0, ends the channel', async () => {
-    node.coordinator.hold = true;
-    const twice = openRaw();
-    greet(twice);
-    send(twice, { ...GET, id: 5 }, { ...GET, id: 5 });
-    expect((await endOf(twice)).message).toMatch(/^calls.id: 5 is under way/);
-    const zero = openRaw();
-    greet(zero);
-    send(zero, { ...GET });
-    expect((await endOf(zero)).message).toMatch(/^calls.id: must not be 0/);
-  });
-
-  test('a unary request that is no message names what it should be', async () => {
-    const { path } = KV_SERVICE.get;
-    const answer = new Promise<unknown>((resolve) => {
-      client.makeUnaryRequest(path, asIs, asIs, Buffer.from([0x0a, 0xff]), (error) =>
-        resolve(error),
-      );
-    });
-    const error = fromGrpcStatus((await answer) as never, node.endpoint, 'none');
-    expect(error.code).toBe('INVALID_ARGUMENT');
-    expect(error.message).toMatch(/quorate.v1.GetRequest/);
-  });
-});
-
 describe('a server that stops', () => {
   test('answers what is under way, refuses what comes after, and ends its channels', async () => {
     const stopping = await startFakeNode();
     const own = new Client(stopping.endpoint, credentials.createInsecure());
     stopping.coordinator.hold = true;
-    const channel = openRaw(KV_SERVICE.channel, own);
+    const channel = openRaw(own);
     greet(channel);
     send(channel, { ...GET, id: 1 });
     await until(() => stopping.coordinator.held.length === 1);
@@ -370,7 +252,7 @@ describe('a server that stops', () => {
     const stopping = await startFakeNode();
     const own = new Client(stopping.endpoint, credentials.createInsecure());
     stopping.coordinator.hold = true;
-    const channel = openRaw(KV_SERVICE.channel, own);
+    const channel = openRaw(own);
     greet(channel);
     send(channel, { ...GET, id: 1 });
     await until(() => stopping.coordinator.held.length === 1);
