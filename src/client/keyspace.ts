@@ -4,8 +4,8 @@ import { prefixEnd } from '../core/key-range.js';
 import { checkValue, MAX_SCAN_LIMIT } from '../core/limits.js';
 import { versionOf } from '../core/record.js';
 import type { Version } from '../core/version.js';
-import { runBatch, type BatchOutcome, type ItemStarter } from './batch.js';
-import { typeOf, type Codec } from './codec.js';
+import { runBatch, type ItemStarter } from './batch.js';
+import type { Codec } from './codec.js';
 import { decodeValue, encodeValue, entryOf, keyEntryOf } from './entry.js';
 import { keyBytes, storedKey } from './keys.js';
 import type {
@@ -22,6 +22,7 @@ import type {
   WriteOptions,
   Written,
 } from './kv.js';
+import { iterable, named, throwFirst } from './items.js';
 import {
   checkFlag,
   checkInteger,
@@ -332,33 +333,4 @@ export function checkCodec<V>(codec: Codec<V>): Codec<V> {
 function stamped(plan: Plan, operation: { readonly version?: Version }): Plan {
   const { version } = operation;
   return version === undefined ? plan : { ...plan, version: checkVersion('version', version) };
-}
-
-function iterable<T>(field: string, items: Iterable<T>): Iterable<T> {
-  if (typeof (items as Partial<Iterable<T>> | null | undefined)?.[Symbol.iterator] === 'function') {
-    return items;
-  }
-  throw invalidArgument(field, `must be iterable, got ${typeOf(items)}`);
-}
-
-/** Puts the place of an item before what is wrong with it: `entries[17].key: must not be empty`. */
-function named<T>(place: string, prepare: () => T): T {
-  try {
-    return prepare();
-  } catch (error) {
-    if (!(error instanceof KvError)) throw error;
-    throw new KvError(error.code, `${place}.${error.message}`, { cause: error.cause });
-  }
-}
-
-/** The first failure as that of the whole: of several writes some may be done although this one is not. */
-function throwFirst(outcome: BatchOutcome<unknown>, field: string, writes: boolean): void {
-  if (outcome.firstFailure === undefined) return;
-  const { index, error } = outcome.firstFailure;
-  throw new KvError(error.code, `${field}[${index}]: ${error.message}`, {
-    outcome: writes && outcome.begun > 1 ? 'unknown' : error.outcome,
-    cause: error,
-    ...(error.node === undefined ? {} : { node: error.node }),
-    ...(error.receipt === undefined ? {} : { receipt: error.receipt }),
-  });
 }

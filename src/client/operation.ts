@@ -56,12 +56,12 @@ export abstract class Operation implements NodeCall {
   version: Version = ZERO_VERSION;
   timeoutMs: number;
 
-  /** When {@link Operation.wake} is due, on the monotonic clock. The session sweeps by it. */
+  /** When {@link Operation.wake} is due, on the monotonic clock. The sweep goes by it. */
   wakeAtMs: number;
-  /** The session's list of what is under way. */
+  /** The list of what is under way. */
   previous: Operation | undefined = undefined;
   next: Operation | undefined = undefined;
-  /** Whether it has its place in the session's window. */
+  /** Whether it has a place in the window. */
   admitted = false;
   settled = false;
 
@@ -110,18 +110,23 @@ export abstract class Operation implements NodeCall {
   protected abstract fail(error: KvError): void;
 
   /** Nobody waits any more: its signal has fired, or the connection is being closed. */
-  abort(cause: unknown): void {
+  abort(cause: unknown, message = 'The caller cancelled the operation.'): void {
     if (this.settled) return;
     const call = this.#call;
-    const attempts = this.#attemptsNow('the caller cancelled it');
+    const attempts = this.#attemptsNow(message);
     this.#settle();
     if (call !== undefined) this.#node?.link.cancel(call);
     const outcome = this.kind === 'get' ? 'none' : outcomeOf(attempts);
-    this.fail(new KvError('CANCELLED', 'The caller cancelled the operation.', { outcome, cause }));
+    this.fail(new KvError('CANCELLED', message, { outcome, cause }));
   }
 
-  /** Makes an attempt, where a node is connected. Called by the session, once the operation is admitted. */
+  /** Makes an attempt, where a node is connected. Called once the operation has a place in the window. */
   attempt(nowMs: number): void {
+    const remainingMs = this.#deadlineMs - nowMs;
+    if (remainingMs <= 0) {
+      this.#runOut();
+      return;
+    }
     const node = this.session.map.route(this, nowMs);
     if (node === undefined) {
       this.#lastCode = 'UNAVAILABLE';
@@ -129,13 +134,12 @@ export abstract class Operation implements NodeCall {
       this.#wait(nowMs, 0);
       return;
     }
-    const remainingMs = this.#deadlineMs - nowMs;
     const call = this.#attempts.length === 0 ? this : new Retry(this);
-    call.timeoutMs = Math.max(Math.ceil(remainingMs), 1);
+    call.timeoutMs = Math.ceil(remainingMs);
     this.#call = call;
     this.#node = node;
     this.#sentAtMs = nowMs;
-    this.session.wakeAt(this, nowMs + shareOf(remainingMs));
+    this.session.underWay.wakeAt(this, nowMs + shareOf(remainingMs));
     node.link.send(call);
   }
 
@@ -168,7 +172,7 @@ export abstract class Operation implements NodeCall {
       if (call !== undefined) node?.link.cancel(call);
     } else if (call === undefined || node === undefined) {
       this.#retry(nowMs);
-    } else if (this.session.map.hasOther(node, nowMs)) {
+    } else if (this.session.map.hasOther(node, nowMs) && this.session.budget.withdraw(nowMs)) {
       node.failed(nowMs);
       this.#attempts = this.#attemptsNow(`no answer in ${Math.round(nowMs - this.#sentAtMs)} ms`);
       this.#call = undefined;
@@ -176,9 +180,10 @@ export abstract class Operation implements NodeCall {
       this.#lastReceipt = undefined;
       node.link.cancel(call);
       // The cancelled call may have been answered within.
-      if (!this.settled) this.#retry(nowMs);
+      if (!this.settled) this.attempt(nowMs);
     } else {
-      this.session.wakeAt(this, nowMs + shareOf(this.#deadlineMs - nowMs));
+      // Nowhere else to go, or no budget to go there: it may still be answered.
+      this.session.underWay.wakeAt(this, nowMs + shareOf(this.#deadlineMs - nowMs));
     }
   }
 
@@ -263,7 +268,7 @@ export abstract class Operation implements NodeCall {
     }
     const delayMs = Math.max(this.session.backoffMs(this.#waits++), leastMs);
     // Half of what remains at the most, so that the last attempt has time as well.
-    this.session.wakeAt(this, nowMs + Math.min(delayMs, remainingMs / 2));
+    this.session.underWay.wakeAt(this, nowMs + Math.min(delayMs, remainingMs / 2));
   }
 
   /** The time is over. */
@@ -313,7 +318,7 @@ export abstract class Operation implements NodeCall {
     this.settled = true;
     this.#call = undefined;
     if (this.#signal !== undefined) releaseFrom(this.#signal, this);
-    this.session.leave(this);
+    this.session.underWay.remove(this);
   }
 }
 

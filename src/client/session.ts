@@ -13,6 +13,7 @@ import type { ClusterView } from './kv.js';
 import type { NodeState } from './node-state.js';
 import type { Operation } from './operation.js';
 import { ServerClock } from './server-clock.js';
+import { UnderWay } from './under-way.js';
 
 /** What the SDK needs of the world. The simulation brings its own. */
 export interface ClientPorts {
@@ -22,12 +23,6 @@ export interface ClientPorts {
   readonly linker: Linker;
 }
 
-/** Operations that may be with the nodes at once; more wait here, in the order in which they were asked for. */
-const WINDOW_OPERATIONS = 2_048;
-/** The same in bytes of records, so that a window of large values does not fill the nodes' memory. */
-const WINDOW_BYTES = 16 * 1024 * 1024;
-/** Deadlines and waits are looked at this often while operations are under way. */
-const SWEEP_MS = 10;
 const PING_INTERVAL_MS = 2_000;
 const PING_TIMEOUT_MS = 1_000;
 /** Many stamps are refused at once; the clocks are measured once for them. */
@@ -37,11 +32,12 @@ const CLOSE_GRACE_MS = 5_000;
 
 /**
  * One connection to a cluster, shared by every Kv made from it: links to the nodes, the clock that stamps, the retry budget,
- * and the operations under way. One timer serves them all.
+ * and the operations under way.
  */
 export class Session {
   readonly map: ClusterMap;
   readonly budget = new RetryBudget();
+  readonly underWay: UnderWay;
   readonly #timers: Timers;
   readonly #clock: Clock;
   readonly #random: Random;
@@ -53,28 +49,15 @@ export class Session {
   #onGreeted: (() => void) | undefined;
   #onLinkChange: (() => void) | undefined;
 
-  /** What is under way, the oldest first: first those in the window, behind them those that wait for a place in it. */
-  #first: Operation | undefined;
-  #last: Operation | undefined;
-  #nextWaiting: Operation | undefined;
-  #count = 0;
-  #admitted = 0;
-  #admittedBytes = 0;
-  #admitting = false;
   #resyncAgainMs = 0;
-  /** No operation is due before it. */
-  #wakeAtMs = Infinity;
-  #sweeping = false;
-  readonly #sweep = (): void => this.#sweepNow();
-
   #closing: Promise<void> | undefined;
-  #onIdle: (() => void) | undefined;
 
   constructor(ports: ClientPorts) {
     this.#timers = ports.timers;
     this.#clock = ports.clock;
     this.#random = ports.random;
     this.#serverClock = new ServerClock(ports.clock);
+    this.underWay = new UnderWay(ports.clock, ports.timers);
     // Never stored and never configured, so a cloned process does not share it.
     const writer = ports.random.bytes(8);
     this.#writer = { hi: readU32(writer, 0), lo: readU32(writer, 4) };
@@ -180,43 +163,8 @@ export class Session {
   /** Takes the operation over: it is settled by an answer, its deadline or its caller. */
   start(operation: Operation): void {
     const nowMs = this.nowMs();
-    operation.previous = this.#last;
-    if (this.#last === undefined) this.#first = operation;
-    else this.#last.next = operation;
-    this.#last = operation;
-    this.#count++;
     this.budget.deposit(nowMs);
-    if (operation.wakeAtMs < this.#wakeAtMs) this.#wakeAtMs = operation.wakeAtMs;
-    if (!this.#sweeping) {
-      this.#sweeping = true;
-      this.#timers.after(SWEEP_MS, this.#sweep);
-    }
-    this.#nextWaiting ??= operation;
-    if (this.#nextWaiting === operation) this.#admit(nowMs);
-  }
-
-  /** Called by an operation when it has settled. */
-  leave(operation: Operation): void {
-    const { previous, next } = operation;
-    if (previous === undefined) this.#first = next;
-    else previous.next = next;
-    if (next === undefined) this.#last = previous;
-    else next.previous = previous;
-    if (this.#nextWaiting === operation) this.#nextWaiting = next;
-    operation.previous = undefined;
-    operation.next = undefined;
-    this.#count--;
-    if (operation.admitted) {
-      this.#admitted--;
-      this.#admittedBytes -= operation.key.length + operation.record.length;
-      if (this.#nextWaiting !== undefined) this.#admit(this.nowMs());
-    }
-    if (this.#count === 0) this.#onIdle?.();
-  }
-
-  wakeAt(operation: Operation, atMs: number): void {
-    operation.wakeAtMs = atMs;
-    if (atMs < this.#wakeAtMs) this.#wakeAtMs = atMs;
+    this.underWay.add(operation, nowMs);
   }
 
   /** Resolves after `delayMs`, or when `signal` fires. */
@@ -232,7 +180,7 @@ export class Session {
     });
   }
 
-  /** Measures the clocks of all nodes anew: a stamp was refused, or the local clock was set. */
+  /** Measures the clocks of all nodes anew: a stamp was refused. */
   resyncClock(): void {
     const nowMs = this.nowMs();
     if (nowMs < this.#resyncAgainMs) return;
@@ -248,63 +196,9 @@ export class Session {
   }
 
   async #close(): Promise<void> {
-    if (this.#count > 0) {
-      await new Promise<void>((resolve) => {
-        const cancel = this.#timers.after(CLOSE_GRACE_MS, resolve);
-        this.#onIdle = () => {
-          cancel();
-          resolve();
-        };
-      });
-      const cause = new Error('the connection was closed');
-      // The latest first, so that none that waits for a place is sent on its way out.
-      while (this.#last !== undefined) this.#last.abort(cause);
-    }
+    await this.underWay.drain(CLOSE_GRACE_MS);
     this.#stopPings?.();
     await this.map.close(CLOSE_GRACE_MS);
-  }
-
-  /** Gives places in the window to those that wait, in order. */
-  #admit(nowMs: number): void {
-    // An attempt may end its operation at once, which frees a place: this loop gives it away, not one within it.
-    if (this.#admitting) return;
-    this.#admitting = true;
-    let operation = this.#nextWaiting;
-    while (
-      operation !== undefined &&
-      this.#admitted < WINDOW_OPERATIONS &&
-      (this.#admittedBytes < WINDOW_BYTES || this.#admitted === 0)
-    ) {
-      this.#nextWaiting = operation.next;
-      this.#admitted++;
-      this.#admittedBytes += operation.key.length + operation.record.length;
-      operation.admitted = true;
-      operation.attempt(nowMs);
-      operation = this.#nextWaiting;
-    }
-    this.#admitting = false;
-  }
-
-  #sweepNow(): void {
-    this.#sweeping = false;
-    const nowMs = this.nowMs();
-    if (nowMs >= this.#wakeAtMs) this.#wakeDue(nowMs);
-    if (this.#count > 0 && !this.#sweeping) {
-      this.#sweeping = true;
-      this.#timers.after(SWEEP_MS, this.#sweep);
-    }
-  }
-
-  /** Waking settles operations and starts others, so what is due is gathered first. */
-  #wakeDue(nowMs: number): void {
-    const due: Operation[] = [];
-    let nextMs = Infinity;
-    for (let operation = this.#first; operation !== undefined; operation = operation.next) {
-      if (operation.wakeAtMs <= nowMs) due.push(operation);
-      else if (operation.wakeAtMs < nextMs) nextMs = operation.wakeAtMs;
-    }
-    this.#wakeAtMs = nextMs;
-    for (const operation of due) if (!operation.settled) operation.wake(nowMs);
   }
 
   #onOpen(node: NodeState, welcome: Welcome, roundTripMs: number): void {
@@ -329,8 +223,8 @@ export class Session {
   }
 
   #keepTime(): void {
-    if (this.#serverClock.jumped()) this.resyncClock();
-    else this.#pingAll();
+    if (this.#serverClock.jumped()) for (const node of this.map.nodes) node.offsets.clear();
+    this.#pingAll();
   }
 
   #pingAll(): void {

@@ -321,6 +321,20 @@ describe('under load', () => {
     expect(cluster.mostUnderWay).toBe(2_048);
   });
 
+  test('what waits for its place until its time is over was sent nowhere, and says so', async () => {
+    const cluster = new FakeCluster();
+    const kv = await cluster.connect();
+    for (const node of cluster.nodes) node.behaviour = HANG;
+    const puts = Array.from({ length: 20_000 }, (_, i) => kv.put(`${i}`, 'v', { timeoutMs: 100 }));
+    const settled = Promise.allSettled(puts);
+    await cluster.time.advance(200);
+    const errors = (await settled).map((result) => result.status === 'rejected' && result.reason);
+    const told = errors.map((error: KvError) => `${error.code} ${error.outcome}`);
+    expect(new Set(told.slice(0, 2_048))).toEqual(new Set(['TIMED_OUT unknown']));
+    expect(new Set(told.slice(2_048))).toEqual(new Set(['TIMED_OUT none']));
+    expect(cluster.sent).toHaveLength(2_048);
+  });
+
   test('retries stay within the budget, however many operations fail at once', async () => {
     const cluster = new FakeCluster();
     const kv = await cluster.connect();
