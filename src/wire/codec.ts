@@ -25,11 +25,6 @@ export function consistencyToWire(level: Consistency): v1.Consistency {
   return NUMBER_OF_LEVEL[level];
 }
 
-/** Undefined for a number that this release does not know; {@link requireConsistency} refuses it. */
-export function consistencyFromWire(number: number): Consistency | undefined {
-  return LEVEL_OF_NUMBER[number];
-}
-
 /** Throws INVALID_ARGUMENT for a number that is no level. */
 export function requireConsistency(number: number): Consistency {
   const level = LEVEL_OF_NUMBER[number];

@@ -48,10 +48,10 @@ const CODE_OF_GRPC: Readonly<Partial<Record<grpc, ErrorCode>>> = {
   [grpc.UNAVAILABLE]: 'UNAVAILABLE',
 };
 
-export const TRAILER_CODE = 'quorate-code';
-export const TRAILER_OUTCOME = 'quorate-outcome';
-export const TRAILER_NODE = 'quorate-node';
-export const TRAILER_RECEIPT = 'quorate-receipt-bin';
+const TRAILER_CODE = 'quorate-code';
+const TRAILER_OUTCOME = 'quorate-outcome';
+const TRAILER_NODE = 'quorate-node';
+const TRAILER_RECEIPT = 'quorate-receipt-bin';
 
 /** Status and trailers travel in headers, and both sides bound the size of those. */
 const MAX_MESSAGE_CHARACTERS = 2_048;

@@ -49,7 +49,7 @@ export function recordOf(key: string, value: string, wallMs: number): Uint8Array
   });
 }
 
-export function answerWith(part: Partial<NodeAnswer> = {}): NodeAnswer {
+function answerWith(part: Partial<NodeAnswer> = {}): NodeAnswer {
   return {
     code: undefined,
     outcome: 'none',
