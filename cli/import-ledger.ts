@@ -45,6 +45,9 @@ export class ImportLedger {
   readonly firstRejections: Rejection[] = [];
   #stored = 0;
   #rejected = 0;
+  /** Rejected records that may lie beyond the prefix: the next run meets those again, and counts them then. */
+  readonly #rejectedAhead = new Set<number>();
+  #isSaved = false;
 
   /** Reads the resume point. Throws when there is one that does not fit, and when a file cannot be written. */
   constructor(options: LedgerOptions) {
@@ -80,6 +83,11 @@ export class ImportLedger {
     return this.#prefix.byte;
   }
 
+  /** Whether the resume point is on disk as it was when last saved. */
+  get isSaved(): boolean {
+    return this.#isSaved;
+  }
+
   begin(index: number, record: PendingRecord): void {
     this.#pending.set(index, record);
   }
@@ -92,6 +100,7 @@ export class ImportLedger {
   recordRejected(index: number, reason: string): void {
     const { line, text } = this.#pending.get(index) as PendingRecord;
     this.#rejected++;
+    if (this.#options.resumeFile !== undefined) this.#rejectedAhead.add(index);
     if (this.firstRejections.length < REJECTIONS_SHOWN) this.firstRejections.push({ line, reason });
     if (this.#rejects !== undefined) {
       writeSync(this.#rejects, `${JSON.stringify({ line, reason, text })}\n`);
@@ -99,16 +108,23 @@ export class ImportLedger {
     this.#end(index);
   }
 
-  /** Writes where to go on. */
+  /** Writes where to go on. Throws when it cannot. */
   save(): void {
     const { resumeFile, input, plan } = this.#options;
     if (resumeFile === undefined || this.records === 0) return;
-    const { records, byte, rejected } = this;
+    this.#isSaved = false;
+    const { records, byte } = this;
+    for (const index of this.#rejectedAhead) {
+      if (index < records) this.#rejectedAhead.delete(index);
+    }
+    const rejected = this.rejected - this.#rejectedAhead.size;
     writeResumePoint(resumeFile, { input, plan, records, byte, rejected });
+    this.#isSaved = true;
   }
 
   /** All is dealt with: there is nothing to go on from. */
   finish(): void {
+    this.#isSaved = false;
     if (this.#options.resumeFile !== undefined) removeResumePoint(this.#options.resumeFile);
   }
 

@@ -13,6 +13,8 @@ export interface PumpOptions {
   onRejected(index: number, error: KvError): void;
   /** Puts have begun to fail, or have recovered. */
   onTrouble(error: KvError | undefined): void;
+  /** Something stopped the import. Called once; it is thrown by whatever is called next, too. */
+  onFailure(error: unknown): void;
 }
 
 /** Of puts under way, so that huge values do not fill the memory. */
@@ -49,24 +51,30 @@ export class ImportPump {
       (this.#bytes > 0 && this.#bytes + value.length > MAX_BYTES_UNDER_WAY) ||
       this.#keys.has(name)
     ) {
-      return this.#change();
+      return this.ended();
     }
     this.#keys.add(name);
     this.#bytes += value.length;
     void this.#putUntilDone(index, key, value).then(
       () => this.#ended(name, value.length),
       (error: unknown) => {
-        this.#failure ??= error;
-        this.stop();
+        this.#fail(error);
         this.#ended(name, value.length);
       },
     );
     return undefined;
   }
 
+  /** Resolves when the next put has ended; something must be under way. One waits at a time. */
+  ended(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
   /** Resolves when nothing is under way. Throws what stopped it. */
   async drain(): Promise<void> {
-    while (this.#keys.size > 0) await this.#change();
+    while (this.#keys.size > 0) await this.ended();
     if (this.#failure !== undefined) throw this.#failure;
   }
 
@@ -102,6 +110,13 @@ export class ImportPump {
     await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
 
+  #fail(error: unknown): void {
+    this.stop();
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#options.onFailure(error);
+  }
+
   #inTrouble(error: KvError): void {
     if (this.#troubled) return;
     this.#troubled = true;
@@ -119,13 +134,6 @@ export class ImportPump {
     this.#bytes -= valueBytes;
     this.#wake?.();
     this.#wake = undefined;
-  }
-
-  /** The next end of a put. One waits at a time: whoever offers, or drains. */
-  #change(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-    });
   }
 }
 

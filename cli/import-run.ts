@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import type { Kv } from '../src/index.js';
 import { formatCount } from './durations.js';
+import { EXIT } from './exit-code.js';
 import { CommandFailure } from './failure.js';
 import { entryOf, type ImportPlan } from './import-entry.js';
 import type { ImportLedger } from './import-ledger.js';
@@ -20,6 +21,8 @@ export interface ImportSettings {
 
 const SAVE_EVERY_MS = 2_000;
 const PROGRESS_EVERY_MS = 200;
+/** How many records may be done beyond one that is not: what is remembered of them is bounded, and so is what is repeated. */
+const LONGEST_LEAD = 16_384;
 
 /**
  * Stores the records of `input` from the ledger's resume point on. Whatever stops it, a signal too, is thrown after what
@@ -33,7 +36,7 @@ export async function runImport(
   ledger: ImportLedger,
 ): Promise<void> {
   const progress = startProgress({
-    verb: 'stored',
+    verb: 'imported',
     items: 'records',
     total: input.stats?.size,
     startDone: ledger.byte,
@@ -50,6 +53,8 @@ export async function runImport(
           ? 'Puts succeed again.'
           : `Puts fail and are tried again: ${error.message} [${error.code}]`,
       ),
+    // Whoever waits for input need not wait for more of it.
+    onFailure: () => input.chunks.destroy(),
   });
   let signal: NodeJS.Signals | undefined;
   const interrupt = (received: NodeJS.Signals) => {
@@ -58,8 +63,18 @@ export async function runImport(
     pump.stop();
     input.chunks.destroy();
   };
+  let isWarned = false;
+  const save = () => {
+    try {
+      ledger.save();
+    } catch (error) {
+      // An import need not fail for that, but people should know what an interruption will cost.
+      if (!isWarned) progress.note(`warning: no resume point: ${(error as Error).message}`);
+      isWarned = true;
+    }
+  };
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-  const saving = setInterval(() => ledger.save(), SAVE_EVERY_MS);
+  const saving = setInterval(save, SAVE_EVERY_MS);
   const showing = setInterval(
     () => progress.update(ledger.byte, ledger.records),
     PROGRESS_EVERY_MS,
@@ -71,16 +86,16 @@ export async function runImport(
     ledger.finish();
   } catch (error) {
     pump.stop();
-    await pump.drain().catch(() => undefined);
+    const failure = await pump.drain().then(
+      () => undefined,
+      (putFailure: unknown) => putFailure,
+    );
     // An input that is mended is another one, so there is nothing to go on from.
     if (error instanceof BrokenInput) ledger.finish();
-    else ledger.save();
-    if (signal === undefined) throw error;
-    throw new CommandFailure(
-      130,
-      'INTERRUPTED',
-      `${signal} after ${formatCount(ledger.records)} records`,
-    );
+    else save();
+    if (signal === undefined) throw failure ?? error;
+    const after = `${signal} after ${formatCount(ledger.records)} records`;
+    throw new CommandFailure(EXIT.interrupted, 'INTERRUPTED', after);
   } finally {
     clearInterval(saving);
     clearInterval(showing);
@@ -99,6 +114,7 @@ async function pumpRecords(
   let index = ledger.resumedAfter;
   for await (const records of batches) {
     for (const record of records) {
+      while (index - ledger.records >= LONGEST_LEAD) await pump.ended();
       const { line, endByte } = record;
       ledger.begin(index, { line, endByte, text: 'json' in record ? record.json : record.text });
       const entry = entryOf(plan, record);
@@ -119,7 +135,8 @@ async function pumpRecords(
 
 /** What comes first, which stays to be read. Empty at the end of the input. */
 async function firstChunk(stream: Readable): Promise<Uint8Array> {
-  await once(stream, 'readable');
+  // A stream that is destroyed by a signal meanwhile closes and is never readable.
+  await Promise.race([once(stream, 'readable'), once(stream, 'close')]);
   const chunk = stream.read() as Buffer | null;
   if (chunk === null) return new Uint8Array();
   stream.unshift(chunk);

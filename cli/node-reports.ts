@@ -32,24 +32,30 @@ export async function withNode<T>(
   }
 }
 
-/** Asks the endpoints in turn until one answers. Throws when none does, naming each with its reason. */
+/**
+ * Asks all endpoints at once and takes the first answer, so that a node that hangs delays nobody. Throws when there is none,
+ * naming each endpoint with its reason.
+ */
 export async function askAnyNode<T>(
   settings: Settings,
   use: (node: UnaryClient) => Promise<T>,
 ): Promise<T> {
-  const failures: KvError[] = [];
-  for (const endpoint of settings.endpoints) {
-    try {
-      return await withNode(endpoint, settings, use);
-    } catch (error) {
-      if (!(error instanceof KvError) || !error.retryable) throw error;
-      failures.push(error);
-    }
+  const asked = settings.endpoints.map((endpoint) => withNode(endpoint, settings, use));
+  try {
+    return await Promise.any(asked);
+  } catch (error) {
+    const failures = (error as AggregateError).errors as unknown[];
+    const refusal = failures.find((each) => !(each instanceof KvError) || !each.retryable);
+    if (refusal !== undefined) throw refusal;
+    const [first] = failures as KvError[];
+    if (failures.length === 1) throw first;
+    const reasons = (failures as KvError[]).map(
+      ({ message }, at) => `${settings.endpoints[at]}: ${message}`,
+    );
+    throw new KvError('UNAVAILABLE', `no endpoint answered\n  ${reasons.join('\n  ')}`, {
+      cause: first,
+    });
   }
-  const reasons = failures.map((error, at) => `${settings.endpoints[at]}: ${error.message}`);
-  const [first] = failures;
-  const code = first !== undefined && failures.length === 1 ? first.code : 'UNAVAILABLE';
-  throw new KvError(code, `no endpoint answered\n  ${reasons.join('\n  ')}`, { cause: first });
 }
 
 export function describeCluster(settings: Settings): Promise<Welcome> {

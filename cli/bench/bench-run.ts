@@ -1,6 +1,7 @@
 import { prefixEnd } from '../../src/core/key-range.js';
 import { KvError } from '../../src/core/errors.js';
 import type { Codec, Kv } from '../../src/index.js';
+import { AcknowledgedPrefix } from '../acknowledged-prefix.js';
 import { Dice } from './dice.js';
 import { createKeyChooser, type Distribution, type KeyChooser } from './key-chooser.js';
 import { Latencies, type LatencySummary } from './latencies.js';
@@ -26,6 +27,8 @@ export interface BenchResult {
   readonly perSecond: number;
   /** By code. */
   readonly errors: Readonly<Record<string, number>>;
+  /** Reads that found nothing: with --no-load, a sign that the records are not there. */
+  readonly missing: number;
   readonly latencies: Partial<Readonly<Record<Operation, LatencySummary>>>;
 }
 
@@ -48,8 +51,11 @@ export class BenchRun {
   readonly #mix: () => Operation;
   readonly #choose: KeyChooser;
   readonly #end: Uint8Array | undefined;
-  /** Records that are stored, or in the way to be. */
-  #count: number;
+  /** The next record to be inserted. */
+  #next: number;
+  /** Reads ask only for records whose inserts have been answered. */
+  readonly #inserted: AcknowledgedPrefix;
+  #missing = 0;
   #latencies!: Record<Operation, Latencies>;
   #errors!: Record<string, number>;
   #firstError: unknown;
@@ -62,7 +68,8 @@ export class BenchRun {
     this.#mix = createMix(options.workload.shares, this.#dice);
     this.#choose = createKeyChooser(options.distribution, this.#dice);
     this.#end = prefixEnd(Buffer.from(options.prefix));
-    this.#count = options.records;
+    this.#next = options.records;
+    this.#inserted = new AcknowledgedPrefix(options.records);
     this.#forget();
   }
 
@@ -97,6 +104,7 @@ export class BenchRun {
       operations,
       perSecond: Math.round((operations / Math.max(durationMs, 1)) * 1_000),
       errors: this.#errors,
+      missing: this.#missing,
       latencies: Object.fromEntries(
         measured.map((operation) => [operation, this.#latencies[operation].summary()]),
       ),
@@ -119,15 +127,29 @@ export class BenchRun {
   #carryOut(operation: Operation): Promise<unknown> {
     switch (operation) {
       case 'read':
-        return this.#kv.get(this.#chosenKey());
+        return this.#read(this.#chosenKey());
       case 'update':
         return this.#kv.put(this.#chosenKey(), this.#store.nextValue());
       case 'insert':
-        return this.#kv.put(this.#store.key(this.#count++), this.#store.nextValue());
+        return this.#insert();
       case 'scan':
         return this.#scan();
       case 'modify':
         return this.#modify();
+    }
+  }
+
+  async #read(key: Uint8Array): Promise<void> {
+    if ((await this.#kv.get(key)) === undefined) this.#missing++;
+  }
+
+  async #insert(): Promise<void> {
+    const number = this.#next++;
+    try {
+      await this.#kv.put(this.#store.key(number), this.#store.nextValue());
+    } finally {
+      // One that failed counts too, or later ones would never be asked for.
+      this.#inserted.done(number, 0);
     }
   }
 
@@ -144,12 +166,12 @@ export class BenchRun {
 
   async #modify(): Promise<void> {
     const key = this.#chosenKey();
-    await this.#kv.get(key);
+    await this.#read(key);
     await this.#kv.put(key, this.#store.nextValue());
   }
 
   #chosenKey(): Uint8Array {
-    return this.#store.key(this.#choose(this.#count));
+    return this.#store.key(this.#choose(this.#inserted.records));
   }
 
   #forget(): void {
@@ -157,6 +179,7 @@ export class BenchRun {
       OPERATIONS.map((operation) => [operation, new Latencies()]),
     ) as Record<Operation, Latencies>;
     this.#errors = {};
+    this.#missing = 0;
     this.#firstError = undefined;
   }
 }

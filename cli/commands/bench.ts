@@ -120,6 +120,7 @@ Examples:
       for (const [code, times] of Object.entries(result.errors)) {
         note(`${formatCount(times)} operations failed with ${code}`);
       }
+      if (result.missing > 0) note(`${formatCount(result.missing)} reads found no record`);
     });
 }
 

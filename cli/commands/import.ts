@@ -11,7 +11,6 @@ import { runImport } from '../import-run.js';
 import { parseKeyTemplate } from '../key-template.js';
 import { note, printFields } from '../output.js';
 import { RECORD_FORMATS, type RecordFormat } from '../record-reader.js';
-import { BrokenInput } from '../record-splitter.js';
 import { identityOf } from '../resume-point.js';
 import { countArgument, durationArgument, settingsOf } from '../settings.js';
 
@@ -97,7 +96,7 @@ Examples:
           runImport(kv, input, plan, { format, concurrency, giveUpMs }, ledger),
         );
       } catch (error) {
-        if (resumeFile !== undefined && ledger.records > 0 && !(error instanceof BrokenInput)) {
+        if (ledger.isSaved) {
           note(
             `${formatCount(ledger.records)} records are done. Run the same command to go on there (${resumeFile}).`,
           );

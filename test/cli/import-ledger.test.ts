@@ -53,6 +53,25 @@ describe('the ledger of an import', () => {
     );
   });
 
+  test('counts a record once that is rejected by both runs, because the first left it beyond a gap', () => {
+    const first = open();
+    begin(first, 0, 1, 2);
+    first.recordStored(0);
+    first.recordRejected(2, 'bad');
+    expect(first.rejected).toBe(1);
+    first.save();
+    expect(first.isSaved).toBe(true);
+    first.close();
+
+    const second = open();
+    expect([second.resumedAfter, second.rejected]).toEqual([1, 0]);
+    begin(second, 1, 2);
+    second.recordStored(1);
+    second.recordRejected(2, 'bad');
+    expect(second.rejected).toBe(1);
+    second.close();
+  });
+
   test('writes no resume point before anything is done', () => {
     const ledger = open();
     begin(ledger, 0, 1);

@@ -37,6 +37,7 @@ function start(options: Partial<PumpOptions> = {}) {
     onDone: (index) => events.push(`done ${index}`),
     onRejected: (index, error) => events.push(`rejected ${index}: ${error.message}`),
     onTrouble: (error) => events.push(error === undefined ? 'well again' : `trouble ${error.code}`),
+    onFailure: (error) => events.push(`failed: ${(error as Error).message}`),
     ...options,
   });
   const offer = (index: number, key: string, value = 'v') =>
@@ -100,10 +101,11 @@ describe('the puts of an import', () => {
     new KvError('INVALID_ARGUMENT', 'consistency: THREE of 2 replicas'),
     new KvError('WRONG_CLUSTER', 'another cluster'),
   ])('that can never succeed stop the import: $message', async (error) => {
-    const { kv, pump, offer } = start();
+    const { kv, events, pump, offer } = start();
     void offer(0, 'a');
     kv.take().fail(error);
     await expect(pump.drain()).rejects.toBe(error);
+    expect(events).toEqual([`failed: ${error.message}`]);
     expect(() => offer(1, 'b')).toThrow(error);
   });
 
