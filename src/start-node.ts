@@ -36,6 +36,9 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
+/** After the last answer: time for it to reach the other side before connections are cut. */
+const FLUSH_MS = 1_000;
+
 /**
  * Runs a node in this process: LevelDB below, gRPC above, real time. Resolves when it serves. Rejects with a KvError, and
  * leaves nothing behind, when the folder or the port is not to be had.
@@ -111,7 +114,8 @@ export async function startNode(options: NodeOptions, log: Log = silentLog): Pro
     for (const service of HEALTH_SERVICES) server.setServing(service, false);
     // Clients are answered first; the replica serves its peers until the server has closed.
     await node.coordinator.drain(options.graceMs);
-    await server.close(options.graceMs);
+    // All is answered or given up by now; whoever merely watches health must not hold the stop up.
+    await server.close(Math.min(options.graceMs, FLUSH_MS));
     await closeLinks();
     await node.stop(0);
   };

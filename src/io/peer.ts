@@ -1,4 +1,3 @@
-import type { Consistency } from '../core/consistency.js';
 import type { ErrorCode } from '../core/errors.js';
 import type { Version } from '../core/version.js';
 
@@ -116,11 +115,4 @@ export interface PingAnswer {
   /** Which life of its data folder this is. */
   readonly incarnation: Uint8Array;
   readonly placementVersion: number;
-}
-
-/** What a request may ask of the nodes at a level; shared by coordinator and SDK. */
-export interface LevelChoice {
-  readonly level: Consistency;
-  /** For the local levels. */
-  readonly zone: string;
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadConfig, SETTINGS, type ConfigSources } from '../../cli/config.js';
+import { environmentName, loadConfig, SETTINGS, type ConfigSources } from '../../cli/config.js';
 import { KvError } from '../../src/core/errors.js';
 
 const MEMBERS = 'n1=127.0.0.1:7101/z1,n2=127.0.0.1:7102/z2';
@@ -84,10 +84,10 @@ describe('the configuration of a node', () => {
       'log-format': 'pretty',
     };
     expect(Object.keys(values)).toEqual(SETTINGS.map(({ name }) => name));
-    const upper = (name: string) => `QUORATE_${name.toUpperCase().replaceAll('-', '_')}`;
     const environment = Object.fromEntries(
-      Object.entries(values).map(([name, value]) => [upper(name), value]),
+      Object.entries(values).map(([name, value]) => [environmentName(name), value]),
     );
+    expect(Object.keys(environment)).toContain('QUORATE_MAX_DRIFT_MS');
     const toml = Object.entries(values).map(
       ([name, value]) => `${name} = ${JSON.stringify(value)}`,
     );

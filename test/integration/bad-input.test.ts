@@ -9,6 +9,19 @@ import { eventually, freePorts, NodeProcess, ProcessCluster } from './processes.
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const YEAR_MS = 365 * 24 * 3_600_000;
 
+/** Runs a node that is expected to end by itself. */
+async function serve(args: readonly string[]): Promise<{ code: number | null; log: string }> {
+  const node = new NodeProcess('bad', '', args);
+  node.launch();
+  const code = await node.ended();
+  return { code, log: node.log };
+}
+
+/** The arguments of a node that is a cluster of its own. */
+function own(data: string, port: number): string[] {
+  return `--node n1 --members n1=127.0.0.1:${port} --data ${data}`.split(' ');
+}
+
 describe('bad input gets a clear error, changes nothing, and leaves the node serving', () => {
   let cluster: ProcessCluster;
   let kv: Kv<string>;
@@ -94,18 +107,6 @@ describe('bad input gets a clear error, changes nothing, and leaves the node ser
   });
 
   describe('a node that cannot start says why, with exit code', () => {
-    const serve = async (
-      args: readonly string[],
-    ): Promise<{ code: number | null; log: string }> => {
-      const node = new NodeProcess('bad', '', args);
-      node.launch();
-      const code = await node.ended();
-      return { code, log: node.log };
-    };
-    const own = (data: string, port: number): string[] => [
-      ...['--node', 'n1', '--members', `n1=127.0.0.1:${port}`, '--data', data],
-    ];
-
     test('an unknown key in the config file', async () => {
       const file = join(cluster.folder, 'bad.toml');
       writeFileSync(file, 'replicas = 3\n');
@@ -125,10 +126,11 @@ describe('bad input gets a clear error, changes nothing, and leaves the node ser
     test('a folder that another process holds', async () => {
       const [port = 0] = await freePorts(1);
       const node = cluster.node('n1');
-      const { code, log } = await serve([
-        ...['--node', 'n1', '--members', cluster.members, '--cluster', 'test'],
-        ...['--data', join(cluster.folder, 'n1'), '--listen', `127.0.0.1:${port}`],
-      ]);
+      const { code, log } = await serve(
+        `--node n1 --members ${cluster.members} --cluster test --data ${join(cluster.folder, 'n1')} --listen 127.0.0.1:${port}`.split(
+          ' ',
+        ),
+      );
       expect(log).toMatch(/another process|locked/i);
       expect(log).toContain(join(cluster.folder, 'n1'));
       expect(code).toBe(1);
@@ -170,9 +172,11 @@ describe('bad input gets a clear error, changes nothing, and leaves the node ser
     mkdirSync(data);
     // It believes to be n4 of a larger cluster with the same name.
     const members = `${cluster.members},n4=127.0.0.1:${port}/z4`;
-    const stranger = new NodeProcess('n4', `127.0.0.1:${port}`, [
-      ...['--node', 'n4', '--members', members, '--data', data, '--cluster', 'test'],
-    ]);
+    const stranger = new NodeProcess(
+      'n4',
+      `127.0.0.1:${port}`,
+      `--node n4 --members ${members} --data ${data} --cluster test`.split(' '),
+    );
     stranger.launch();
     const status = openUnaryClient(stranger.endpoint, { timeoutMs: 1_000 });
     try {

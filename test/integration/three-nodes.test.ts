@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connect, KvError, type Kv } from '../../src/index.js';
+import { connect, type Kv, type KvError } from '../../src/index.js';
 import { openUnaryClient, type UnaryClient } from '../../src/wire/unary-client.js';
 import { NO_FAULT_SETTINGS } from '../../src/wire/reports.js';
 import { eventually, ProcessCluster } from './processes.js';
