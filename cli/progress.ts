@@ -60,7 +60,7 @@ export class RateMeter {
     const left =
       total === undefined || doneRate <= 0
         ? ''
-        : `, ${formatDuration(((total - this.#done) / doneRate) * 1_000)} left`;
+        : `, ${formatDuration(Math.ceil((total - this.#done) / doneRate) * 1_000)} left`;
     const share = total === undefined || total === 0 ? '' : ` (${this.percent()} %)`;
     return `${verb} ${formatCount(this.#items)} ${items}${share}, ${formatCount(rate)}/s${left}`;
   }
