@@ -1,0 +1,46 @@
+import type { HistoryEntry } from '../history.js';
+
+/** What the simulation knows of a run beside what its clients saw. */
+export interface Evidence {
+  /** Every key that the workload used. */
+  readonly keys: readonly string[];
+  /** The replicas of a key. */
+  replicasOf(key: string): readonly ReplicaPlace[];
+  /** Every record that reached a disk, once each. */
+  readonly stored: readonly StoredRecord[];
+  /** What is on the disks at the end, by node. */
+  readonly copies: ReadonlyMap<string, ReadonlyMap<string, StoredRecord>>;
+  /** Keys that a replica holds in a form it cannot read. */
+  readonly damaged: ReadonlySet<string>;
+  /** Every stamp that a node took from its own clock, in order of time. */
+  readonly nodeStamps: readonly { readonly node: string; readonly version: string }[];
+  /** False: a clock was further off than `maxDriftMs` for a time. */
+  readonly clocksSane: boolean;
+  /** Whether a disk was emptied or put back to an older state. */
+  readonly forgot: boolean;
+}
+
+export interface ReplicaPlace {
+  readonly node: string;
+  readonly zone: string;
+}
+
+export interface StoredRecord {
+  readonly node: string;
+  readonly key: string;
+  readonly version: string;
+  readonly digest: string;
+  readonly tombstone: boolean;
+  /** Absent for a tombstone. */
+  readonly value: string | undefined;
+}
+
+/** A promise that was not kept. */
+export interface Violation {
+  /** The law by its letter, and what it says in a few words. */
+  readonly law: string;
+  readonly key: string;
+  readonly problem: string;
+  /** The operations that show it. */
+  readonly entries: readonly HistoryEntry[];
+}

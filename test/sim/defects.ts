@@ -1,0 +1,489 @@
+import { hash32 } from '../../src/core/hash.js';
+import {
+  compareRecords,
+  decodeRecord,
+  encodeRecord,
+  isIntact,
+  versionOf,
+} from '../../src/core/record.js';
+import type { Version } from '../../src/core/version.js';
+import type { NodeCoordinator } from '../../src/coordinator/coordinator.js';
+import type { Operation } from '../../src/coordinator/operation.js';
+import type { Link, Linker, NodeAnswer, NodeCall } from '../../src/io/link.js';
+import type { ApplyAnswer, ApplyCall, Peer, ReplicaFailure } from '../../src/io/peer.js';
+import { isReplicaFailure } from '../../src/io/peer.js';
+import type { Store, StoreBatch, StoreOpener } from '../../src/io/store.js';
+import { CLOCK_BOUND_KEY } from '../../src/replica/meta.js';
+import { ALL_RECORDS, userKeyOf } from '../../src/replica/layout.js';
+import type { Defect } from './defect.js';
+import type { FaultName } from './faults.js';
+import type { SimProcess } from './process.js';
+import type { WorkloadName } from './workload.js';
+
+/** A defect, where it shows, and by which law. */
+export interface KnownDefect extends Defect {
+  /** The letters of the laws of which at least one has to speak. */
+  readonly laws: string;
+  /** Default: every fault. */
+  readonly faults?: readonly FaultName[];
+  /** Default: every workload. */
+  readonly workloads?: readonly WorkloadName[];
+}
+
+/** What a replica did with a call, told to the caller as something else. */
+function retold(peer: Peer, retell: (call: ApplyCall, answer: ApplyAnswer) => ApplyAnswer): Peer {
+  return wrapPeer(peer, {
+    apply: (call, slot) => {
+      const heard: ApplyCall = {
+        key: call.key,
+        keyHash: call.keyHash,
+        record: call.record,
+        source: call.source,
+        deadlineMs: call.deadlineMs,
+        placementVersion: call.placementVersion,
+        traceparent: call.traceparent,
+        onApplied: (_, answer) => call.onApplied(slot, retell(call, answer)),
+      };
+      peer.apply(heard, 0);
+    },
+  });
+}
+
+function wrapPeer(peer: Peer, instead: Partial<Peer>): Peer {
+  return {
+    nodeId: peer.nodeId,
+    get connected() {
+      return peer.connected;
+    },
+    apply: (call, slot) => peer.apply(call, slot),
+    read: (call, slot, part) => peer.read(call, slot, part),
+    scan: (request, deadlineMs) => peer.scan(request, deadlineMs),
+    ping: (deadlineMs) => peer.ping(deadlineMs),
+    ...instead,
+  };
+}
+
+function wrapStore(opener: StoreOpener, wrap: (store: Store) => Partial<Store>): StoreOpener {
+  return {
+    hasRoom: () => opener.hasRoom(),
+    async open() {
+      const store = await opener.open();
+      return {
+        get: (key) => store.get(key),
+        getMany: (keys) => store.getMany(keys),
+        batch: () => store.batch(),
+        cursor: (range) => store.cursor(range),
+        sizeBytes: () => store.sizeBytes(),
+        close: () => store.close(),
+        ...wrap(store),
+      };
+    },
+  };
+}
+
+/** A batch whose commit, or puts, are done differently. */
+function wrapBatch(
+  batch: StoreBatch,
+  instead: {
+    readonly put?: (key: Uint8Array, value: Uint8Array) => void;
+    readonly commit?: StoreBatch['commit'];
+  },
+): StoreBatch {
+  const wrapped: StoreBatch = {
+    put(key, value) {
+      if (instead.put === undefined) batch.put(key, value);
+      else instead.put(key, value);
+      return wrapped;
+    },
+    del(key) {
+      batch.del(key);
+      return wrapped;
+    },
+    get length() {
+      return batch.length;
+    },
+    commit: instead.commit ?? ((options) => batch.commit(options)),
+    discard: () => batch.discard(),
+  };
+  return wrapped;
+}
+
+function isRecordKey(storeKey: Uint8Array): boolean {
+  return storeKey[0] === ALL_RECORDS.gte[0];
+}
+
+function nameOf(storeKey: Uint8Array): string {
+  return Buffer.from(storeKey).toString('latin1');
+}
+
+/** Each operation is changed before the coordinator sees it, or its answer before the client does. */
+function wrapCoordinator(
+  coordinator: NodeCoordinator,
+  change: (operation: Operation) => Partial<Operation>,
+): NodeCoordinator {
+  const changed = new WeakMap<Operation, Operation>();
+  return {
+    ...coordinator,
+    get counters() {
+      return coordinator.counters;
+    },
+    execute(operation) {
+      const other: Operation = {
+        kind: operation.kind,
+        key: operation.key,
+        record: operation.record,
+        minVersion: operation.minVersion,
+        level: operation.level,
+        zone: operation.zone,
+        deadlineMs: operation.deadlineMs,
+        receipt: operation.receipt,
+        traceparent: operation.traceparent,
+        onAnswer: (answer) => operation.onAnswer(answer),
+        ...change(operation),
+      };
+      changed.set(operation, other);
+      coordinator.execute(other);
+    },
+    cancel(operation) {
+      coordinator.cancel(changed.get(operation) ?? operation);
+    },
+  };
+}
+
+/** Each call of an SDK is changed before it leaves. */
+function wrapLinker(linker: Linker, send: (call: NodeCall, link: Link) => void): Linker {
+  return {
+    open(endpoint, onState) {
+      const link = linker.open(endpoint, onState);
+      return {
+        endpoint: link.endpoint,
+        get welcome() {
+          return link.welcome;
+        },
+        send: (call) => send(call, link),
+        cancel: (call) => link.cancel(call),
+        scan: (request, signal) => link.scan(request, signal),
+        ping: (timeoutMs) => link.ping(timeoutMs),
+        close: (graceMs) => link.close(graceMs),
+      };
+    },
+  };
+}
+
+/** The call with other contents; answers go to the one it stands for. */
+function callLike(call: NodeCall, other: Partial<NodeCall>): NodeCall {
+  return {
+    kind: call.kind,
+    key: call.key,
+    record: call.record,
+    minVersion: call.minVersion,
+    receipt: call.receipt,
+    level: call.level,
+    zone: call.zone,
+    timeoutMs: call.timeoutMs,
+    traceparent: call.traceparent,
+    onAnswer: (answer) => call.onAnswer(answer),
+    ...other,
+  };
+}
+
+function restamped(key: Uint8Array, record: Uint8Array, version: Version): Uint8Array {
+  const fields = decodeRecord(record);
+  if (fields === undefined) throw new Error('an SDK sent what is no record');
+  return encodeRecord(key, { ...fields, version });
+}
+
+const APPLIED: ApplyAnswer = { kind: 'applied' };
+
+export const DEFECTS: readonly KnownDefect[] = [
+  {
+    name: 'writes are not synced',
+    laws: 'abd',
+    faults: ['power'],
+    store: (opener) =>
+      wrapStore(opener, (store) => ({
+        batch: () => {
+          const batch = store.batch();
+          return wrapBatch(batch, { commit: () => batch.commit({ sync: false }) });
+        },
+      })),
+  },
+  {
+    name: 'a write is acknowledged before it is on disk',
+    laws: 'ab',
+    store: (opener) =>
+      wrapStore(opener, (store) => ({
+        batch: () => {
+          const batch = store.batch();
+          return wrapBatch(batch, {
+            commit: async (options) => {
+              batch.commit(options).catch(() => {});
+            },
+          });
+        },
+      })),
+  },
+  {
+    name: 'a failed sync is taken for a success',
+    laws: 'ab',
+    faults: ['disk-fail', 'crash'],
+    store: (opener) =>
+      wrapStore(opener, (store) => ({
+        batch: () => {
+          const batch = store.batch();
+          return wrapBatch(batch, {
+            commit: (options) => batch.commit(options).catch(() => {}),
+          });
+        },
+      })),
+  },
+  {
+    name: 'reads see what is not yet synced',
+    laws: 'b',
+    store: (opener) =>
+      wrapStore(opener, (store) => {
+        const ahead = new Map<string, Uint8Array>();
+        return {
+          get: async (key) => ahead.get(nameOf(key)) ?? (await store.get(key)),
+          getMany: async (keys) => {
+            const found = await store.getMany(keys);
+            return found.map((value, i) => ahead.get(nameOf(keys[i] as Uint8Array)) ?? value);
+          },
+          batch: () => {
+            const batch = store.batch();
+            return wrapBatch(batch, {
+              put: (key, value) => {
+                if (isRecordKey(key)) ahead.set(nameOf(key), Uint8Array.from(value));
+                batch.put(key, value);
+              },
+            });
+          },
+        };
+      }),
+  },
+  {
+    name: 'reads skip the repair of replicas that lag',
+    laws: 'b',
+    peer: (peer) =>
+      wrapPeer(peer, {
+        apply: (call, slot) => {
+          if (call.source === 'write') peer.apply(call, slot);
+          else queueMicrotask(() => call.onApplied(slot, APPLIED));
+        },
+      }),
+  },
+  {
+    name: 'a read is answered over a repair that failed',
+    laws: 'b',
+    peer: (peer) =>
+      retold(peer, (call, answer) =>
+        call.source === 'repair' && isReplicaFailure(answer) ? APPLIED : answer,
+      ),
+  },
+  {
+    name: 'a failed replica is counted as an acknowledgement',
+    laws: 'ab',
+    peer: (peer) => retold(peer, (_, answer) => (isReplicaFailure(answer) ? APPLIED : answer)),
+  },
+  {
+    name: 'a replica takes a lower version over a higher one',
+    laws: 'abd',
+    store: (opener) =>
+      wrapStore(opener, (store) => {
+        const newest = new Map<string, Uint8Array>();
+        let batches = 0;
+        return {
+          batch: () => {
+            const batch = store.batch();
+            batches++;
+            return wrapBatch(batch, {
+              put: (key, value) => {
+                const before = newest.get(nameOf(key));
+                newest.set(nameOf(key), Uint8Array.from(value));
+                const older = isRecordKey(key) && before !== undefined && batches % 20 === 0;
+                batch.put(key, older && compareRecords(before, value) < 0 ? before : value);
+              },
+            });
+          },
+        };
+      }),
+  },
+  {
+    name: 'the bound of the clock is lost in a restart',
+    laws: 'e',
+    faults: ['crash', 'power', 'jump', 'skew'],
+    workloads: ['unstamped'],
+    store: (opener) =>
+      wrapStore(opener, (store) => ({
+        get: async (key) => (nameOf(key) === nameOf(CLOCK_BOUND_KEY) ? undefined : store.get(key)),
+      })),
+  },
+  {
+    name: 'ties are broken differently on each node',
+    laws: 'd',
+    linker: cloneWriters,
+    store: (opener, nodeId) =>
+      wrapStore(opener, (store) => {
+        const first = new Map<string, Uint8Array>();
+        return {
+          batch: () => {
+            const batch = store.batch();
+            return wrapBatch(batch, {
+              put: (key, value) => {
+                const held = first.get(nameOf(key));
+                const tie = held !== undefined && isRecordKey(key) && sameVersion(held, value);
+                const kept = tie && nodeId === 'n1' ? held : value;
+                first.set(nameOf(key), Uint8Array.from(kept));
+                batch.put(key, kept);
+              },
+            });
+          },
+        };
+      }),
+  },
+  {
+    name: 'a retry is stamped anew',
+    laws: 'f',
+    linker(linker) {
+      const sent = new Map<string, number>();
+      return wrapLinker(linker, (call, link) => {
+        if (call.kind === 'get') {
+          link.send(call);
+          return;
+        }
+        const version = versionOf(call.record);
+        const name = `${nameOf(call.key)} ${version.wallMs} ${version.logical}`;
+        const before = sent.get(name) ?? 0;
+        sent.set(name, before + 1);
+        if (before === 0) {
+          link.send(call);
+          return;
+        }
+        const later = { ...version, logical: version.logical + before };
+        link.send(callLike(call, { record: restamped(call.key, call.record, later) }));
+      });
+    },
+  },
+  {
+    name: 'a write is stamped anew while an earlier attempt is open',
+    laws: 'f',
+    linker(linker, process: SimProcess) {
+      const sent = new Set<string>();
+      return wrapLinker(linker, (call, link) => {
+        const name = nameOf(call.key);
+        if (call.kind === 'get' || sent.has(name)) {
+          sent.delete(name);
+          link.send(call);
+          return;
+        }
+        sent.add(name);
+        link.send(callLike(call, { onAnswer: () => {} }));
+        process.post(1, () => call.onAnswer(refusal('CLOCK_DRIFT')));
+      });
+    },
+  },
+  {
+    name: 'an unreadable record is taken for absent, and overwritten',
+    laws: 'abcd',
+    faults: ['bit-flip'],
+    store: (opener) =>
+      wrapStore(opener, (store) => ({
+        get: async (key) => readable(key, await store.get(key)),
+        getMany: async (keys) => {
+          const found = await store.getMany(keys);
+          return found.map((value, i) => readable(keys[i] as Uint8Array, value));
+        },
+      })),
+  },
+  {
+    name: 'a write past its deadline is answered as if it had not happened',
+    laws: 'g',
+    coordinator: (coordinator) =>
+      wrapCoordinator(coordinator, (operation) => ({
+        onAnswer: (answer) =>
+          operation.onAnswer(answer.code === 'TIMED_OUT' ? { ...answer, outcome: 'none' } : answer),
+      })),
+  },
+  {
+    name: 'a replica refuses as late what it then applies',
+    laws: 'g',
+    replica: (replica) => {
+      let calls = 0;
+      return retold(replica, (_, answer) => {
+        const late: ReplicaFailure = { kind: 'refused', code: 'TIMED_OUT', message: 'late' };
+        return calls++ % 2 === 0 ? late : answer;
+      });
+    },
+    peer: (peer) =>
+      retold(peer, (_, answer) => (answer.kind === 'failed' ? asRefused(answer) : answer)),
+  },
+  {
+    name: 'QUORUM reads ask one replica',
+    laws: 'b',
+    coordinator: (coordinator) =>
+      wrapCoordinator(coordinator, ({ kind }) => (kind === 'get' ? { level: 'ONE' } : {})),
+  },
+  {
+    name: 'QUORUM writes wait for one replica',
+    laws: 'ab',
+    coordinator: (coordinator) =>
+      wrapCoordinator(coordinator, ({ kind }) => (kind === 'put' ? { level: 'ONE' } : {})),
+  },
+  {
+    name: 'scans ask one replica of each partition',
+    laws: 'b',
+    workloads: ['scans', 'deletes', 'batches'],
+    coordinator: (coordinator) => ({
+      ...wrapCoordinator(coordinator, () => ({})),
+      scan: (request, deadlineMs, signal) =>
+        coordinator.scan({ ...request, level: 'ONE' }, deadlineMs, signal),
+    }),
+  },
+  {
+    name: 'minVersion is not passed on',
+    laws: 'b',
+    workloads: ['sessions'],
+    linker: (linker) =>
+      wrapLinker(linker, (call, link) =>
+        link.send(call.kind === 'get' ? callLike(call, { minVersion: new Uint8Array(0) }) : call),
+      ),
+  },
+];
+
+/** A record that can be read, and whatever is no record. */
+function readable(key: Uint8Array, value: Uint8Array | undefined): Uint8Array | undefined {
+  if (value === undefined || !isRecordKey(key)) return value;
+  return isIntact(hash32(userKeyOf(key)), value) ? value : undefined;
+}
+
+/** Every SDK stamps as if it were the same process, on a clock that ticks ten times a second: equal versions are common. */
+export function cloneWriters(linker: Linker): Linker {
+  return wrapLinker(linker, (call, link) => {
+    if (call.kind === 'get') {
+      link.send(call);
+      return;
+    }
+    const { wallMs } = versionOf(call.record);
+    const shared = { wallMs: wallMs - (wallMs % 100), logical: 0, writerHi: 1, writerLo: 1 };
+    link.send(callLike(call, { record: restamped(call.key, call.record, shared) }));
+  });
+}
+
+function sameVersion(a: Uint8Array, b: Uint8Array): boolean {
+  return JSON.stringify(versionOf(a)) === JSON.stringify(versionOf(b));
+}
+
+function asRefused(failure: ReplicaFailure): ReplicaFailure {
+  return { ...failure, kind: 'refused' };
+}
+
+function refusal(code: NodeAnswer['code']): NodeAnswer {
+  return {
+    code,
+    outcome: 'none',
+    message: 'refused on purpose',
+    record: undefined,
+    shadow: undefined,
+    receipt: undefined,
+  };
+}

@@ -1,0 +1,214 @@
+import { describe, expect, test } from 'vitest';
+import type { Evidence, StoredRecord } from './check/evidence.js';
+import { fromJsonLines, toJsonLines, type HistoryEntry } from './history.js';
+import { judge } from './run.js';
+
+const REPLICAS = [
+  { node: 'n1', zone: 'z1' },
+  { node: 'n2', zone: 'z2' },
+  { node: 'n3', zone: 'z3' },
+];
+
+/** An operation of client `c1` on one key at QUORUM, from `call` to `back`. */
+function entry(
+  op: HistoryEntry['op'],
+  call: number,
+  back: number,
+  rest: Partial<HistoryEntry> = {},
+): HistoryEntry {
+  const stamps = op === 'get' || rest.version === undefined ? {} : { stamps: [rest.version] };
+  return {
+    index: call,
+    process: 'c1',
+    op,
+    key: 'k',
+    level: 'QUORUM',
+    zone: '',
+    status: 'ok',
+    callMs: call,
+    returnMs: back,
+    call,
+    return: back,
+    ...stamps,
+    ...rest,
+  };
+}
+
+function stored(version: string, value: string | undefined, node = 'n1'): StoredRecord {
+  const tombstone = value === undefined;
+  return { node, key: 'k', version, digest: `of ${version}`, tombstone, value };
+}
+
+/** Three replicas that hold `held` in the end, on whose disks `ever` has been. */
+function evidence(
+  held: StoredRecord | undefined,
+  ever: readonly StoredRecord[],
+  rest: Partial<Evidence> = {},
+): Evidence {
+  return {
+    keys: ['k'],
+    replicasOf: () => REPLICAS,
+    stored: ever,
+    copies: new Map(
+      REPLICAS.map(({ node }) => [node, new Map(held === undefined ? [] : [['k', held]])]),
+    ),
+    damaged: new Set(),
+    nodeStamps: [],
+    clocksSane: true,
+    forgot: false,
+    ...rest,
+  };
+}
+
+const A = stored('1', 'a');
+const B = stored('2', 'b');
+const putA = entry('put', 1, 2, { value: 'a', version: '1' });
+const putB = entry('put', 3, 4, { value: 'b', version: '2' });
+const readA = (call: number, back: number, rest: Partial<HistoryEntry> = {}) =>
+  entry('get', call, back, { value: 'a', version: '1', ...rest });
+const readB = (call: number, back: number, rest: Partial<HistoryEntry> = {}) =>
+  entry('get', call, back, { value: 'b', version: '2', ...rest });
+
+function lawsBroken(history: readonly HistoryEntry[], seen: Evidence): string {
+  const letters = judge(history, seen).map(({ law }) => law[1] as string);
+  return [...new Set(letters)].sort((a, b) => (a < b ? -1 : 1)).join('');
+}
+
+describe('the laws', () => {
+  test('hold for a history in which all is well', () => {
+    const history = [
+      putA,
+      readA(2.1, 2.2),
+      putB,
+      readB(5, 6),
+      entry('delete', 7, 8, { version: '3' }),
+    ];
+    const tombstone = stored('3', undefined);
+    expect(judge(history, evidence(tombstone, [A, B, tombstone]))).toEqual([]);
+  });
+
+  test('(a) an acknowledged write that is gone is lost, unless something newer is there', () => {
+    expect(lawsBroken([putA], evidence(undefined, [A]))).toBe('a');
+    expect(lawsBroken([putA, putB], evidence(B, [A, B]))).toBe('');
+    expect(lawsBroken([{ ...putA, status: 'unknown' }], evidence(undefined, []))).toBe('');
+  });
+
+  test('(a) a write counts as acknowledged only with enough copies on disk at that moment', () => {
+    expect(lawsBroken([{ ...putA, holders: 1 }], evidence(A, [A]))).toBe('a');
+    expect(lawsBroken([{ ...putA, holders: 1, level: 'ONE' }], evidence(A, [A]))).toBe('');
+  });
+
+  test('(b) a QUORUM read sees what was acknowledged before it began, and may miss what was not', () => {
+    expect(lawsBroken([putA, putB, readA(5, 6)], evidence(B, [A, B]))).toBe('b');
+    expect(lawsBroken([putA, putB, readA(3.5, 6)], evidence(B, [A, B]))).toBe('');
+    const unknown = { ...putB, status: 'unknown' as const };
+    expect(lawsBroken([putA, unknown, readA(5, 6)], evidence(B, [A, B]))).toBe('');
+  });
+
+  test('(b) reads never go backwards, whoever reads', () => {
+    const unknown = { ...putB, status: 'unknown' as const };
+    const other = { process: 'c2' };
+    expect(lawsBroken([putA, unknown, readB(5, 6), readA(7, 8, other)], evidence(B, [A, B]))).toBe(
+      'b',
+    );
+    expect(lawsBroken([putA, unknown, readB(5, 8), readA(7, 9, other)], evidence(B, [A, B]))).toBe(
+      '',
+    );
+  });
+
+  test('(b) what levels owe each other is their arithmetic', () => {
+    const one = { level: 'ONE' } as const;
+    const all = { level: 'ALL' } as const;
+    const seen = evidence(B, [A, B]);
+    expect(lawsBroken([putA, putB, readA(5, 6, one)], seen)).toBe('');
+    expect(lawsBroken([putA, { ...putB, ...all }, readA(5, 6, one)], seen)).toBe('b');
+    expect(lawsBroken([putA, { ...putB, ...one }, readA(5, 6)], seen)).toBe('');
+    expect(lawsBroken([putA, { ...putB, ...one }, readA(5, 6, all)], seen)).toBe('b');
+    const local = { level: 'LOCAL_QUORUM', zone: 'z1' } as const;
+    const elsewhere = { level: 'LOCAL_QUORUM', zone: 'z2' } as const;
+    expect(lawsBroken([putA, { ...putB, ...local }, readA(5, 6, local)], seen)).toBe('b');
+    expect(lawsBroken([putA, { ...putB, ...local }, readA(5, 6, elsewhere)], seen)).toBe('');
+  });
+
+  test('(b) minVersion is kept', () => {
+    expect(
+      lawsBroken([putA, readA(5, 6, { minVersion: '2', level: 'ONE' })], evidence(A, [A])),
+    ).toBe('b');
+  });
+
+  test('(b) a scan that misses a key needs a deletion that explains it', () => {
+    const scan = entry('scan', 5, 6, { key: '', range: { gte: '', lt: '' }, found: [] });
+    expect(lawsBroken([putA, scan], evidence(A, [A]))).toBe('b');
+    const deletion = entry('delete', 3, 9, { version: '2', status: 'unknown', stamps: ['2'] });
+    expect(lawsBroken([putA, deletion, scan], evidence(A, [A]))).toBe('');
+    const found = [{ key: 'k', version: '1', value: 'a' }];
+    expect(lawsBroken([putA, { ...scan, found }], evidence(A, [A]))).toBe('');
+  });
+
+  test('(c) what is read or stored was written, as it is and before', () => {
+    expect(lawsBroken([readA(1, 2)], evidence(undefined, []))).toBe('c');
+    expect(lawsBroken([putA, readA(3, 4, { value: 'b' })], evidence(A, [A]))).toBe('c');
+    const early = readA(0.1, 0.2, { process: 'c2' });
+    expect(lawsBroken([early, putA], evidence(A, [A]))).toBe('c');
+    expect(lawsBroken([putA], evidence(A, [A, B]))).toBe('c');
+  });
+
+  test('(d) replicas are equal in the end, apart from keys that a disk has damaged', () => {
+    const copies = new Map([
+      ['n1', new Map([['k', A]])],
+      ['n2', new Map([['k', A]])],
+      ['n3', new Map<string, StoredRecord>()],
+    ]);
+    expect(lawsBroken([putA], evidence(A, [A], { copies }))).toBe('d');
+    expect(lawsBroken([putA], evidence(A, [A], { copies, damaged: new Set(['k']) }))).toBe('');
+    const stray = new Map([...evidence(A, [A]).copies, ['n4', new Map([['k', A]])]]);
+    expect(lawsBroken([putA], evidence(A, [A], { copies: stray }))).toBe('d');
+  });
+
+  test('(e) versions are issued once, grow on each node, and are above what their client knew', () => {
+    const again = entry('put', 3, 4, { value: 'a', version: '1' });
+    expect(lawsBroken([putA, again], evidence(A, [A]))).toContain('e');
+    const nodeStamps = [
+      { node: 'n1', version: '5' },
+      { node: 'n2', version: '4' },
+      { node: 'n1', version: '5' },
+    ];
+    expect(lawsBroken([putA], evidence(A, [A], { nodeStamps }))).toBe('e');
+    const low = entry('put', 5, 6, { value: 'c', version: '1.5' });
+    const history = [putA, putB, low];
+    const ever = [A, B, stored('1.5', 'c')];
+    expect(lawsBroken(history, evidence(B, ever))).toBe('e');
+    expect(lawsBroken([putA, putB, { ...low, process: 'c2' }], evidence(B, ever))).toBe('');
+    expect(lawsBroken(history, evidence(B, ever, { clocksSane: false }))).toBe('');
+  });
+
+  test('(f) a write is stored under one version, however often it was stamped', () => {
+    const twice = { ...putA, version: '2', stamps: ['1', '2'] };
+    expect(lawsBroken([twice], evidence(stored('2', 'a'), [A, stored('2', 'a')]))).toBe('f');
+    expect(lawsBroken([twice], evidence(stored('2', 'a'), [stored('2', 'a')]))).toBe('');
+  });
+
+  test('(g) what failed with outcome none is nowhere', () => {
+    expect(lawsBroken([{ ...putA, status: 'fail' }], evidence(A, [A]))).toBe('g');
+    expect(lawsBroken([{ ...putA, status: 'fail' }], evidence(undefined, []))).toBe('');
+  });
+
+  test('(h) LINEARIZABLE operations have one order', () => {
+    const level = { level: 'LINEARIZABLE' } as const;
+    const history = [putA, putB, readB(5, 6), readB(7, 8)].map((one) => ({ ...one, ...level }));
+    expect(lawsBroken(history, evidence(B, [A, B]))).toBe('');
+    const stale = history.map((one) =>
+      one.index === 7 ? { ...one, value: 'a', version: '1' } : one,
+    );
+    expect(lawsBroken(stale, evidence(B, [A, B]))).toContain('h');
+  });
+
+  test('histories survive being written as JSON lines', () => {
+    const history = [
+      putA,
+      readA(2.1, 2.2),
+      { ...putB, status: 'unknown' as const, code: 'TIMED_OUT' as const },
+    ];
+    expect(fromJsonLines(toJsonLines(history))).toEqual(history);
+  });
+});

@@ -1,0 +1,135 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { judgeRegister, type RegisterCall } from './check/linearizable.js';
+
+const FOREVER = Number.POSITIVE_INFINITY;
+
+function write(value: string, call: number, back: number): RegisterCall {
+  return done('write', value, call, back);
+}
+
+function read(value: string | undefined, call: number, back: number): RegisterCall {
+  return done('read', value, call, back);
+}
+
+function cas(
+  expected: string | undefined,
+  value: string,
+  swapped: boolean,
+  call: number,
+  back: number,
+): RegisterCall {
+  return { ...done('cas', value, call, back), expected, swapped };
+}
+
+function done(
+  kind: RegisterCall['kind'],
+  value: string | undefined,
+  call: number,
+  back: number,
+): RegisterCall {
+  const known = back < FOREVER;
+  return { kind, value, call, return: back, known, expected: undefined, swapped: false };
+}
+
+describe('the judge of linearizability', () => {
+  test('takes histories that one order explains', () => {
+    expect(judgeRegister([])).toBe('linearizable');
+    expect(judgeRegister([write('a', 1, 2), read('a', 3, 4)])).toBe('linearizable');
+    // A write that overlaps two reads takes effect between them.
+    expect(judgeRegister([write('a', 1, 8), read(undefined, 2, 3), read('a', 4, 5)])).toBe(
+      'linearizable',
+    );
+    // Nobody knows of a write, and it explains a read long afterwards.
+    const late = [write('a', 1, FOREVER), write('b', 2, 3), read('b', 4, 5), read('a', 6, 7)];
+    expect(judgeRegister(late)).toBe('linearizable');
+    expect(judgeRegister([cas(undefined, 'a', true, 1, 2), cas('a', 'b', true, 1, 2)])).toBe(
+      'linearizable',
+    );
+  });
+
+  test('refuses those that none explains', () => {
+    expect(judgeRegister([write('a', 1, 2), read(undefined, 3, 4)])).toBe('illegal');
+    expect(judgeRegister([write('a', 1, 8), read('a', 2, 3), read(undefined, 4, 5)])).toBe(
+      'illegal',
+    );
+    expect(judgeRegister([read('a', 1, 2), write('a', 3, 4)])).toBe('illegal');
+    const twice = [cas(undefined, 'a', true, 1, 2), cas(undefined, 'b', true, 1, 2)];
+    expect(judgeRegister(twice)).toBe('illegal');
+    expect(judgeRegister([write('a', 1, 2), cas('a', 'b', false, 3, 4)])).toBe('illegal');
+  });
+
+  test('says when it gives up', () => {
+    const calls = Array.from({ length: 12 }, (_, i) => write(`${i}`, 1, 100));
+    expect(judgeRegister([...calls, read('none', 101, 102)], 1_000)).toBe('undecided');
+  });
+
+  test('judges as trying out every order does', () => {
+    const call = fc
+      .record({
+        kind: fc.constantFrom('read' as const, 'write' as const, 'cas' as const),
+        value: fc.constantFrom('a', 'b', undefined),
+        expected: fc.constantFrom('a', 'b', undefined),
+        swapped: fc.boolean(),
+        start: fc.integer({ min: 0, max: 9 }),
+        length: fc.integer({ min: 1, max: 6 }),
+        known: fc.boolean(),
+      })
+      .map(({ kind, value, expected, swapped, start, length, known }): RegisterCall => ({
+        kind,
+        value,
+        expected,
+        swapped,
+        call: start,
+        known: known || kind === 'read',
+        return: known || kind === 'read' ? start + length : FOREVER,
+      }));
+    const verdicts = { linearizable: 0, illegal: 0, undecided: 0 };
+    fc.assert(
+      fc.property(fc.array(call, { maxLength: 6 }), (calls) => {
+        const verdict = judgeRegister(calls);
+        verdicts[verdict]++;
+        expect(verdict).toBe(tryEveryOrder(calls, undefined) ? 'linearizable' : 'illegal');
+      }),
+      { seed: 11, numRuns: 1_500 },
+    );
+    expect(verdicts.linearizable).toBeGreaterThan(100);
+    expect(verdicts.illegal).toBeGreaterThan(100);
+  });
+
+  test('judges a long history with many clients quickly', () => {
+    const calls: RegisterCall[] = [];
+    let value: string | undefined;
+    for (let i = 0; i < 4_000; i++) {
+      // Eight operations overlap at any time; each takes effect in the order of its number.
+      if (i % 3 === 0) {
+        value = `${i}`;
+        calls.push(write(value, i, i + 8));
+      } else calls.push(read(value, i, i + 8));
+    }
+    expect(judgeRegister(calls)).toBe('linearizable');
+    calls.push(read('0', 5_000, 5_001));
+    expect(judgeRegister(calls)).not.toBe('linearizable');
+  });
+});
+
+/** The deliberately dumb twin: takes any call that may be first, and goes on with the rest. */
+function tryEveryOrder(left: readonly RegisterCall[], state: string | undefined): boolean {
+  if (left.every(({ known }) => !known)) return true;
+  const firstReturn = Math.min(...left.map((call) => call.return));
+  return left.some((call, i) => {
+    if (call.call > firstReturn) return false;
+    const rest = left.filter((_, j) => j !== i);
+    switch (call.kind) {
+      case 'read':
+        return call.value === state && tryEveryOrder(rest, state);
+      case 'write':
+        return tryEveryOrder(rest, call.value);
+      case 'cas': {
+        const swaps = call.expected === state;
+        if (call.known && swaps !== call.swapped) return false;
+        return tryEveryOrder(rest, swaps ? call.value : state);
+      }
+    }
+  });
+}

@@ -1,0 +1,224 @@
+import { hash32 } from '../../src/core/hash.js';
+import { headerOf, versionOf } from '../../src/core/record.js';
+import { formatVersion } from '../../src/core/version.js';
+import { isReplicaFailure } from '../../src/io/peer.js';
+import type {
+  ApplyAnswer,
+  ApplyCall,
+  ApplySource,
+  Peer,
+  PingAnswer,
+  ReadAnswer,
+  ReadCall,
+  ReplicaFailure,
+  ReplicaPage,
+  ReplicaScan,
+} from '../../src/io/peer.js';
+import type { Channel, IncomingCall, NoAnswer } from './channel.js';
+import type { SimProcess } from './process.js';
+
+/** What a node says to another one: the calls of the peer port, with bytes of their own. */
+export type PeerMessage =
+  | {
+      readonly kind: 'apply';
+      readonly key: Uint8Array;
+      readonly record: Uint8Array;
+      readonly source: ApplySource;
+      readonly placementVersion: number;
+    }
+  | {
+      readonly kind: 'read';
+      readonly key: Uint8Array;
+      readonly part: 'record' | 'header';
+      readonly placementVersion: number;
+    }
+  | { readonly kind: 'replica-scan'; readonly scan: ReplicaScan }
+  | { readonly kind: 'peer-ping' };
+
+const NO_BYTES = new Uint8Array(0);
+
+/** Bytes beside keys and records that a message has, roughly. */
+const CALL_BYTES = 40;
+
+/** Another node's replica, over a simulated channel: the twin of `wire/peer-link.ts`, with the same failure kinds. */
+export function createSimPeer(nodeId: string, process: SimProcess, channel: Channel): Peer {
+  const leftMs = (deadlineMs: number) => Math.max(deadlineMs - process.clock.monotonicMs(), 0);
+  const ask = (
+    message: PeerMessage,
+    bytes: number,
+    deadlineMs: number,
+    settle: (answer: object) => void,
+  ) => {
+    channel.call(message, bytes, leftMs(deadlineMs), (reply, none) => {
+      settle(none === undefined ? (reply as object) : failureOf(none));
+    });
+  };
+  return {
+    nodeId,
+    get connected() {
+      return channel.server !== undefined;
+    },
+    apply(call, slot) {
+      const { source, placementVersion } = call;
+      const key = Uint8Array.from(call.key);
+      const record = Uint8Array.from(call.record);
+      const bytes = CALL_BYTES + key.length + record.length;
+      const message: PeerMessage = { kind: 'apply', key, record, source, placementVersion };
+      ask(message, bytes, call.deadlineMs, (answer) => call.onApplied(slot, answer as ApplyAnswer));
+    },
+    read(call, slot, part) {
+      const key = Uint8Array.from(call.key);
+      const { placementVersion } = call;
+      const message: PeerMessage = { kind: 'read', key, part, placementVersion };
+      ask(message, CALL_BYTES + key.length, call.deadlineMs, (answer) =>
+        call.onRead(slot, answer as ReadAnswer),
+      );
+    },
+    scan: (request, deadlineMs) =>
+      new Promise<ReplicaPage | ReplicaFailure>((resolve) => {
+        const scan: ReplicaScan = {
+          ...request,
+          gte: Uint8Array.from(request.gte),
+          lt: Uint8Array.from(request.lt),
+          partitions: Uint8Array.from(request.partitions),
+          whole: Uint8Array.from(request.whole),
+        };
+        ask({ kind: 'replica-scan', scan }, CALL_BYTES + 64, deadlineMs, (answer) =>
+          resolve(answer as ReplicaPage | ReplicaFailure),
+        );
+      }),
+    ping: (deadlineMs) =>
+      new Promise<PingAnswer | ReplicaFailure>((resolve) => {
+        ask({ kind: 'peer-ping' }, CALL_BYTES, deadlineMs, (answer) =>
+          resolve(answer as PingAnswer | ReplicaFailure),
+        );
+      }),
+  };
+}
+
+/** The serving side: hands a call that arrived to the node's own replica, and sends its answer back. */
+export function servePeerCall(replica: Peer, process: SimProcess, call: IncomingCall): void {
+  const message = call.body as PeerMessage;
+  const deadlineMs = process.clock.monotonicMs() + call.timeoutMs;
+  switch (message.kind) {
+    case 'apply':
+      replica.apply(new ArrivedApply(message, deadlineMs, call, process), 0);
+      return;
+    case 'read':
+      replica.read(new ArrivedRead(message, deadlineMs, call, process), 0, message.part);
+      return;
+    case 'replica-scan':
+      void answerScan(replica, message.scan, deadlineMs, call);
+      return;
+    case 'peer-ping':
+      void answerPing(replica, deadlineMs, call);
+  }
+}
+
+async function answerScan(
+  replica: Peer,
+  request: ReplicaScan,
+  deadlineMs: number,
+  call: IncomingCall,
+): Promise<void> {
+  const page = await replica.scan(request, deadlineMs);
+  call.reply(page.kind === 'page' ? copyOfPage(page) : page, CALL_BYTES);
+}
+
+async function answerPing(replica: Peer, deadlineMs: number, call: IncomingCall): Promise<void> {
+  call.reply(await replica.ping(deadlineMs), CALL_BYTES);
+}
+
+class ArrivedApply implements ApplyCall {
+  readonly key: Uint8Array;
+  readonly keyHash: number;
+  readonly record: Uint8Array;
+  readonly source: ApplySource;
+  readonly placementVersion: number;
+  readonly traceparent = NO_BYTES;
+
+  constructor(
+    message: PeerMessage & { kind: 'apply' },
+    readonly deadlineMs: number,
+    readonly call: IncomingCall,
+    readonly process: SimProcess,
+  ) {
+    this.key = message.key;
+    this.keyHash = hash32(message.key);
+    this.record = message.record;
+    this.source = message.source;
+    this.placementVersion = message.placementVersion;
+  }
+
+  onApplied(_slot: number, answer: ApplyAnswer): void {
+    tell(this.process, `${this.source} of`, this.key, this.record, answer);
+    const copied: ApplyAnswer =
+      answer.kind === 'kept' ? { kind: 'kept', header: Uint8Array.from(answer.header) } : answer;
+    this.call.reply(copied, CALL_BYTES);
+  }
+}
+
+class ArrivedRead implements ReadCall {
+  readonly key: Uint8Array;
+  readonly keyHash: number;
+  readonly placementVersion: number;
+  readonly traceparent = NO_BYTES;
+
+  constructor(
+    message: PeerMessage & { kind: 'read' },
+    readonly deadlineMs: number,
+    readonly call: IncomingCall,
+    readonly process: SimProcess,
+  ) {
+    this.key = message.key;
+    this.keyHash = hash32(message.key);
+    this.placementVersion = message.placementVersion;
+  }
+
+  onRead(_slot: number, answer: ReadAnswer): void {
+    const header = answer.kind === 'found' ? answer.header : undefined;
+    tell(this.process, 'read of', this.key, header, answer);
+    this.call.reply(copyOfRead(answer), CALL_BYTES);
+  }
+}
+
+function copyOfRead(answer: ReadAnswer): ReadAnswer {
+  if (answer.kind !== 'found') return answer;
+  if (answer.record === undefined) return { kind: 'found', header: Uint8Array.from(answer.header) };
+  const record = Uint8Array.from(answer.record);
+  return { kind: 'found', header: headerOf(record), record };
+}
+
+function copyOfPage(page: ReplicaPage): ReplicaPage {
+  return {
+    kind: 'page',
+    entries: page.entries.map(({ key, record }) => ({
+      key: Uint8Array.from(key),
+      record: Uint8Array.from(record),
+    })),
+    ...(page.scannedTo === undefined ? {} : { scannedTo: Uint8Array.from(page.scannedTo) }),
+    corrupt: page.corrupt.map((key) => Uint8Array.from(key)),
+  };
+}
+
+function failureOf(none: NoAnswer): ReplicaFailure {
+  return {
+    kind: none.kind === 'not-sent' ? 'unreachable' : 'failed',
+    code: none.kind === 'timed-out' ? 'TIMED_OUT' : 'UNAVAILABLE',
+    message: none.message,
+  };
+}
+
+/** A line of the readable trace, where there is one. */
+function tell(
+  process: SimProcess,
+  what: string,
+  key: Uint8Array,
+  header: Uint8Array | undefined,
+  answer: ApplyAnswer | ReadAnswer,
+): void {
+  if (!process.kernel.trace.textual) return;
+  const version = header === undefined ? '' : formatVersion(versionOf(header));
+  const why = isReplicaFailure(answer) ? ` ${answer.code}` : '';
+  process.say(`${what} ${Buffer.from(key).toString()} ${version}: ${answer.kind}${why}`);
+}

@@ -1,0 +1,143 @@
+import type { Consistency } from '../../src/core/consistency.js';
+import type { ErrorCode } from '../../src/core/errors.js';
+import { versionOf } from '../../src/core/record.js';
+import { formatVersion } from '../../src/core/version.js';
+import type { NodeAnswer, NodeCall } from '../../src/io/link.js';
+import type { FoundEntry, HistoryEntry } from './history.js';
+import type { Kernel } from './kernel.js';
+import type { LinkWitness } from './link-port.js';
+
+/** An operation that has begun, and what its client asked for. */
+export interface Started {
+  readonly op: HistoryEntry['op'];
+  readonly key: string;
+  readonly level: Consistency;
+  readonly zone: string;
+  readonly value?: string;
+  readonly minVersion?: string;
+  readonly range?: { readonly gte: string; readonly lt: string };
+  readonly unstamped?: boolean;
+}
+
+export interface Ended {
+  readonly status: HistoryEntry['status'];
+  readonly code?: ErrorCode;
+  readonly value?: string;
+  readonly version?: string;
+  readonly found?: readonly FoundEntry[];
+  readonly holders?: number;
+}
+
+/** An operation as it goes on. Nothing in it is changed once it has ended. */
+export class Draft {
+  readonly stamps = new Set<string>();
+  attempts = 0;
+  /** Of a get: the version of the record that the last successful answer carried; empty when it carried none. */
+  answered: string | undefined;
+  ended: Ended | undefined;
+  endedMs = 0;
+  endedOrder = 0;
+
+  constructor(
+    readonly index: number,
+    readonly process: string,
+    readonly started: Started,
+    readonly startedMs: number,
+    readonly startedOrder: number,
+  ) {}
+}
+
+/** Writes the history of a run, from what clients did and from what passed between them and the nodes. */
+export class Recorder {
+  readonly #kernel: Kernel;
+  readonly #drafts: Draft[] = [];
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  begin(process: string, started: Started): Draft {
+    const { nowMs } = this.#kernel;
+    const order = this.#kernel.nextOrder();
+    const draft = new Draft(this.#drafts.length, process, started, nowMs, order);
+    this.#drafts.push(draft);
+    return draft;
+  }
+
+  end(draft: Draft, ended: Ended): void {
+    draft.ended = ended;
+    draft.endedMs = this.#kernel.nowMs;
+    draft.endedOrder = this.#kernel.nextOrder();
+    const { trace } = this.#kernel;
+    trace.mix(draft.index);
+    trace.mixMs(this.#kernel.nowMs);
+    trace.mixText(`${ended.status}${ended.version ?? ''}${ended.value ?? ''}${ended.code ?? ''}`);
+  }
+
+  /** What was never answered has ended now, and nobody knows how. */
+  history(): HistoryEntry[] {
+    const endOrder = this.#kernel.nextOrder();
+    return this.#drafts.map((draft) => entryOf(draft, this.#kernel.nowMs, endOrder));
+  }
+}
+
+function entryOf(draft: Draft, nowMs: number, endOrder: number): HistoryEntry {
+  const { index, process, started, ended, stamps, attempts } = draft;
+  const { op, key, level, zone, range, minVersion } = started;
+  const isWrite = op === 'put' || op === 'delete';
+  const value = isWrite ? started.value : ended?.value;
+  const version = ended?.version;
+  return {
+    index,
+    process,
+    op,
+    key,
+    level,
+    zone,
+    status: ended?.status ?? 'unknown',
+    ...(ended?.code === undefined ? {} : { code: ended.code }),
+    callMs: draft.startedMs,
+    returnMs: ended === undefined ? nowMs : draft.endedMs,
+    call: draft.startedOrder,
+    return: ended === undefined ? endOrder + index : draft.endedOrder,
+    ...(value === undefined ? {} : { value }),
+    ...(version === undefined ? {} : { version }),
+    ...(isWrite ? { stamps: [...stamps], attempts } : {}),
+    ...(minVersion === undefined ? {} : { minVersion }),
+    ...(started.unstamped === true ? { unstamped: true } : {}),
+    ...(ended?.holders === undefined ? {} : { holders: ended.holders }),
+    ...(range === undefined ? {} : { range }),
+    ...(ended?.found === undefined ? {} : { found: ended.found }),
+  };
+}
+
+/** Ties what one client's SDK sends to the operation that it sends it for: one at a time for each key. */
+export class ClientWitness implements LinkWitness {
+  readonly #underWay = new Map<string, Draft>();
+  readonly #drafts = new WeakMap<NodeCall, Draft>();
+
+  begins(draft: Draft): void {
+    this.#underWay.set(draft.started.key, draft);
+  }
+
+  ends(draft: Draft): void {
+    if (this.#underWay.get(draft.started.key) === draft) {
+      this.#underWay.delete(draft.started.key);
+    }
+  }
+
+  sent(call: NodeCall): void {
+    const draft = this.#underWay.get(Buffer.from(call.key).toString());
+    if (draft === undefined) return;
+    this.#drafts.set(call, draft);
+    draft.attempts++;
+    if (call.kind === 'put') draft.stamps.add(formatVersion(versionOf(call.record)));
+  }
+
+  answered(call: NodeCall, answer: NodeAnswer): void {
+    const draft = this.#drafts.get(call);
+    if (draft === undefined || draft.ended !== undefined || call.kind !== 'get') return;
+    if (answer.code !== undefined) return;
+    draft.answered = answer.record === undefined ? '' : formatVersion(versionOf(answer.record));
+  }
+}

@@ -1,0 +1,301 @@
+import {
+  compareVersions,
+  formatVersion,
+  parseVersion,
+  type Version,
+} from '../../src/core/version.js';
+import { decodeRecord, formatDigest, versionOf } from '../../src/core/record.js';
+import { hash32 } from '../../src/core/hash.js';
+import { createPlacement, partitionOf, type Placement } from '../../src/core/placement.js';
+import { DEFAULT_LIMITS, DEFAULT_MAX_DRIFT_MS } from '../../src/core/limits.js';
+import { ALL_RECORDS, recordKey, userKeyOf } from '../../src/replica/layout.js';
+import type { Evidence, ReplicaPlace, StoredRecord } from './check/evidence.js';
+import { SimClient, tokenOf } from './client.js';
+import type { Defect } from './defect.js';
+import { SimDisk } from './disk.js';
+import { Kernel } from './kernel.js';
+import { Network } from './network.js';
+import { SimNode } from './node.js';
+import { MachineClock } from './process.js';
+import { Recorder } from './recorder.js';
+import { createStream, type Stream } from './seed.js';
+import type { Shape } from './shape.js';
+import type { SortedEntries } from './sorted-entries.js';
+import type { Trace } from './trace.js';
+import { WORKLOADS, type WorkloadName } from './workload.js';
+
+/** How often a backup of every disk is made, for the fault that puts an old one back. */
+const BACKUP_MS = 5_000;
+
+/** A whole cluster with its clients, from one seed: every machine, what runs there, and what is known of it all. */
+export class World {
+  readonly shape: Shape;
+  readonly kernel: Kernel;
+  readonly network: Network;
+  readonly recorder: Recorder;
+  readonly nodes: SimNode[];
+  readonly defect: Defect | undefined;
+  /** Those that run now. */
+  readonly clients: SimClient[] = [];
+  /** Whatever went wrong that no law speaks of. */
+  readonly problems: string[] = [];
+  /** Store keys of records that a flipped bit has hit on some node. */
+  readonly damagedStoreKeys = new Set<string>();
+  /** False: a clock was further off than is allowed. */
+  clocksSane = true;
+  /** True: a disk was emptied or put back. */
+  forgot = false;
+  #going = true;
+  #tokens = 0;
+  #clientsMade = 0;
+  readonly #placement: Placement;
+  readonly #clocks: MachineClock[];
+  readonly #hosts: ReadonlyMap<string, number>;
+  readonly #places = new Map<string, readonly ReplicaPlace[]>();
+  readonly #stored = new Map<string, StoredRecord>();
+  readonly #nodeStamps: { readonly node: string; readonly version: string }[] = [];
+  readonly #backups = new Map<SimNode, SortedEntries>();
+  readonly #workloads: readonly WorkloadName[];
+
+  constructor(
+    shape: Shape,
+    trace: Trace,
+    workloads: readonly WorkloadName[],
+    defect: Defect | undefined,
+  ) {
+    const { seed, members, replication, tempo } = shape;
+    this.shape = shape;
+    this.defect = defect;
+    this.#workloads = workloads;
+    this.kernel = new Kernel(trace);
+    this.recorder = new Recorder(this.kernel);
+    const machines = members.length + shape.clients;
+    this.network = new Network(this.kernel, createStream(seed, 'network'), machines, tempo);
+    this.#placement = createPlacement(members, replication);
+    this.#clocks = this.#makeClocks(machines, createStream(seed, 'clocks'));
+    this.#hosts = new Map(members.map(({ address }, host) => [address, host]));
+    this.nodes = members.map((member, host) => this.#makeNode(member.id, host));
+  }
+
+  /** Every machine's place in the network: nodes first, then clients. */
+  hosts(): number[] {
+    return this.#clocks.map((_, host) => host);
+  }
+
+  clockOf(host: number): MachineClock {
+    return this.#clocks[host] as MachineClock;
+  }
+
+  hostOf(address: string): number | undefined {
+    return this.#hosts.get(address);
+  }
+
+  /** A value that nobody has written before. */
+  nextToken(): string {
+    return `v${this.#tokens++}`;
+  }
+
+  problem(text: string): void {
+    this.problems.push(`at ${this.kernel.nowMs.toFixed(3)} ms: ${text}`);
+  }
+
+  /** A client on the machine `host`; it is connected when this resolves. */
+  async addClient(host: number): Promise<SimClient> {
+    const name = `c${++this.#clientsMade}`;
+    const client = new SimClient(this, name, host, createStream(this.shape.seed, name));
+    this.clients.push(client);
+    await client.connect();
+    return client;
+  }
+
+  /** Gives the client its work. */
+  employ(client: SimClient): void {
+    const name = client.stream.pick(this.#workloads);
+    client.process.say(`works on ${name}`);
+    client.done = WORKLOADS[name](client, this.shape, () => this.#going);
+  }
+
+  /** Another process on the machine of one that died. It works as soon as it is connected. */
+  replaceClient(dead: SimClient): void {
+    const at = this.clients.indexOf(dead);
+    if (at >= 0) this.clients.splice(at, 1);
+    void this.#newClient(dead.process.host);
+  }
+
+  async #newClient(host: number): Promise<void> {
+    const client = await this.addClient(host);
+    if (this.#going) this.employ(client);
+  }
+
+  /** No client begins anything more. Resolves when what was begun has ended, or after `limitMs`. */
+  async stopClients(limitMs: number): Promise<void> {
+    this.#going = false;
+    const ended = Promise.all(this.clients.map((client) => client.done));
+    await Promise.race([ended, this.kernel.sleep(limitMs)]);
+  }
+
+  /** Ends every fault: all ways open, all disks sound, all clocks right, every process there and running. */
+  heal(stream: Stream): void {
+    this.network.heal();
+    for (const clock of this.#clocks) {
+      clock.setSkew(stream.between(-this.shape.skewMs, this.shape.skewMs));
+      clock.setRate(1);
+    }
+    for (const { process } of this.clients) {
+      process.afterEvents(0, () => {});
+      process.resume();
+    }
+    const dead = this.clients.filter(({ process }) => !process.alive);
+    for (const client of dead) this.replaceClient(client);
+    for (const node of this.nodes) {
+      node.disk.slowness = 1;
+      node.disk.full = false;
+      node.disk.failureChance = 0;
+      node.process?.afterEvents(0, () => {});
+      node.resume();
+      node.start();
+    }
+  }
+
+  /** Keeps making backups of the disks for as long as the run lasts. */
+  backUp(): void {
+    for (const node of this.nodes) this.#backups.set(node, node.disk.backup());
+    this.kernel.schedule(BACKUP_MS, undefined, () => {
+      if (this.#going) this.backUp();
+    });
+  }
+
+  backupOf(node: SimNode): SortedEntries | undefined {
+    return this.#backups.get(node);
+  }
+
+  /** On how many replicas of the key, of those of `zone` where given, the version or a newer one is on disk now. */
+  holders(key: string, version: string, zone?: string): number {
+    const storeKey = recordKey(Buffer.from(key));
+    const least = parseVersion(version) as Version;
+    const damaged = this.damagedStoreKeys.has(storeKey.toString('latin1'));
+    let count = 0;
+    for (const place of this.replicasOf(key)) {
+      if (zone !== undefined && place.zone !== zone) continue;
+      const node = this.nodes.find(({ id }) => id === place.node) as SimNode;
+      const record = node.disk.holds(storeKey);
+      // A damaged copy was a sound one when it was counted; which it is, the disk cannot say.
+      if (damaged || (record !== undefined && compareVersions(versionOf(record), least) >= 0)) {
+        count++;
+      }
+    }
+    return count;
+  }
+
+  replicasOf(key: string): readonly ReplicaPlace[] {
+    let places = this.#places.get(key);
+    if (places === undefined) {
+      const partition = partitionOf(hash32(Buffer.from(key)));
+      const { members, preference } = this.#placement;
+      places = (preference[partition] ?? []).map((index) => {
+        const { id, zone } = members[index] as (typeof members)[number];
+        return { node: id, zone };
+      });
+      this.#places.set(key, places);
+    }
+    return places;
+  }
+
+  /** Keys that some replica holds in a form it cannot read. */
+  damagedKeys(): Set<string> {
+    return new Set(
+      this.nodes.flatMap(({ disk }) =>
+        disk.flippedKeys().map((storeKey) => Buffer.from(userKeyOf(storeKey)).toString()),
+      ),
+    );
+  }
+
+  evidence(): Evidence {
+    return {
+      keys: this.shape.keys,
+      replicasOf: (key) => this.replicasOf(key),
+      stored: [...this.#stored.values()],
+      copies: new Map(this.nodes.map((node) => [node.id, copiesOn(node)])),
+      damaged: this.damagedKeys(),
+      nodeStamps: this.#nodeStamps,
+      clocksSane: this.clocksSane,
+      forgot: this.forgot,
+    };
+  }
+
+  #makeClocks(count: number, stream: Stream): MachineClock[] {
+    const { skewMs, driftRate } = this.shape;
+    return Array.from(
+      { length: count },
+      () =>
+        new MachineClock(
+          this.kernel,
+          stream.between(0, 1_000_000),
+          stream.between(-skewMs, skewMs),
+          1 + stream.between(-driftRate, driftRate),
+        ),
+    );
+  }
+
+  #makeNode(id: string, host: number): SimNode {
+    const { seed, members, replication } = this.shape;
+    const disk = new SimDisk(createStream(seed, `disk ${id}`), this.shape.disk);
+    disk.witness = (key, value) => this.#onStored(id, key, value);
+    return new SimNode({
+      kernel: this.kernel,
+      network: this.network,
+      disk,
+      clock: this.clockOf(host),
+      random: createStream(seed, `node ${id}`),
+      host,
+      identity: {
+        cluster: 'simulated',
+        node: id,
+        members,
+        replication,
+        maxDriftMs: DEFAULT_MAX_DRIFT_MS,
+        maxValueBytes: DEFAULT_LIMITS.maxValueBytes,
+      },
+      hostOf: (address) => this.hostOf(address),
+      defect: this.defect,
+      onStamp: (version) => this.#nodeStamps.push({ node: id, version }),
+    });
+  }
+
+  #onStored(node: string, storeKey: Uint8Array, value: Uint8Array | undefined): void {
+    if (storeKey[0] !== ALL_RECORDS.gte[0] || value === undefined) return;
+    const record = storedRecord(node, storeKey, value);
+    const { trace, nowMs } = this.kernel;
+    if (trace.textual) trace.say(nowMs, node, `disk has ${record.key} ${record.version}`);
+    const name = `${record.key}@${record.version}@${record.digest}`;
+    if (!this.#stored.has(name)) this.#stored.set(name, record);
+  }
+}
+
+function copiesOn(node: SimNode): ReadonlyMap<string, StoredRecord> {
+  const copies = new Map<string, StoredRecord>();
+  const flipped = new Set(
+    node.disk.flippedKeys().map((key) => Buffer.from(key).toString('latin1')),
+  );
+  for (const [storeKey, value] of node.disk.entries(ALL_RECORDS)) {
+    if (flipped.has(Buffer.from(storeKey).toString('latin1'))) continue;
+    const record = storedRecord(node.id, storeKey, value);
+    copies.set(record.key, record);
+  }
+  return copies;
+}
+
+function storedRecord(node: string, storeKey: Uint8Array, value: Uint8Array): StoredRecord {
+  const fields = decodeRecord(value);
+  return {
+    node,
+    key: Buffer.from(userKeyOf(storeKey)).toString(),
+    version: formatVersion(versionOf(value)),
+    digest: formatDigest(value),
+    tombstone: fields?.tombstone ?? false,
+    value:
+      fields === undefined || fields.tombstone
+        ? undefined
+        : tokenOf(Buffer.from(fields.value).toString()),
+  };
+}
