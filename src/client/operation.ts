@@ -127,13 +127,22 @@ export abstract class Operation implements NodeCall {
       this.#runOut();
       return;
     }
+    const node = this.#route(nowMs);
+    if (node !== undefined) this.#send(node, nowMs, remainingMs);
+  }
+
+  /** Where the next attempt goes; undefined, and it waits, when no node is connected. */
+  #route(nowMs: number): NodeState | undefined {
     const node = this.session.map.route(this, nowMs);
     if (node === undefined) {
       this.#lastCode = 'UNAVAILABLE';
       this.#lastMessage = `no node is connected: ${this.session.unreachable()}`;
       this.#wait(nowMs, 0);
-      return;
     }
+    return node;
+  }
+
+  #send(node: NodeState, nowMs: number, remainingMs: number): void {
     const call = this.#attempts.length === 0 ? this : new Retry(this);
     call.timeoutMs = Math.ceil(remainingMs);
     this.#call = call;
@@ -240,16 +249,19 @@ export abstract class Operation implements NodeCall {
 
   /** Another attempt, if the budget allows it; otherwise after another wait, since waiting loads nobody. */
   #retry(nowMs: number): void {
-    if (this.#deadlineMs - nowMs < MIN_ATTEMPT_MS) {
+    const remainingMs = this.#deadlineMs - nowMs;
+    if (remainingMs < MIN_ATTEMPT_MS) {
       this.#runOut();
       return;
     }
+    const node = this.#route(nowMs);
+    if (node === undefined) return;
     if (this.#attempts.length > 0 && !this.session.budget.withdraw(nowMs)) {
       this.#wait(nowMs, 0);
       return;
     }
     if (this.#lastCode === 'CLOCK_DRIFT' && !this.#ownStamp) this.#stampAnew();
-    this.attempt(nowMs);
+    this.#send(node, nowMs, remainingMs);
   }
 
   /** Only where no attempt has happened or can: the same write under two stamps would be two writes. */

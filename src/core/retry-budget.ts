@@ -3,14 +3,17 @@ export interface RetryBudgetOptions {
   readonly windowMs: number;
   /** First attempts that allow one retry, whole: 5 bounds the extra load of retrying at a fifth. */
   readonly attemptsPerRetry: number;
-  /** Retries a second that are allowed in any case, so that a caller that asks seldom can retry as well. */
+  /**
+   * Retries a second that are allowed in any case. Over the window they are more than one connection has under way, so that
+   * all which a dying node takes with it can move on at once.
+   */
   readonly retriesPerSecond: number;
 }
 
 const DEFAULT_RETRY_BUDGET: RetryBudgetOptions = {
   windowMs: 10_000,
   attemptsPerRetry: 5,
-  retriesPerSecond: 100,
+  retriesPerSecond: 250,
 };
 
 const SLICES = 10;

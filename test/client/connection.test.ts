@@ -126,6 +126,20 @@ describe('a connection', () => {
     expect(cluster.time.clock.monotonicMs() - startMs).toBeLessThan(50);
   });
 
+  test('a whole window of operations outlives the loss of the only node: no retry is spent while none is there', async () => {
+    const cluster = new FakeCluster(1, 1);
+    const kv = await cluster.connect();
+    const node = cluster.node('n1');
+    node.behaviour = { kind: 'hang', stores: false };
+    const puts = Array.from({ length: 2_048 }, (_, i) => kv.put(`key ${i}`, 'v'));
+    node.setUp(false);
+    node.behaviour = { kind: 'serve' };
+    await cluster.time.advance(2_000);
+    node.setUp(true);
+    await cluster.time.advance(3_500);
+    expect(await Promise.all(puts)).toHaveLength(2_048);
+  });
+
   test('waits for a node to come back when none is there', async () => {
     const cluster = new FakeCluster(1, 1);
     const kv = await cluster.connect();
