@@ -13,6 +13,12 @@ export const FAULTS = {
   crash: (world, stream) => killNode(world, stream, false),
   /** The same, and the machine loses what was not synced and what was on its way out. */
   power: (world, stream) => killNode(world, stream, true),
+  /** A node is asked to stop, finishes what is under way, and starts again. */
+  stop(world, stream) {
+    const node = upNode(world, stream);
+    node?.stop(stream.pick([0, 100, 2_000]));
+    return node && (() => node.start());
+  },
   /** A node stands still. */
   pause(world, stream) {
     const node = upNode(world, stream);
@@ -35,7 +41,7 @@ export const FAULTS = {
   },
   /** Two machines do not hear each other. */
   cut(world, stream) {
-    const [a, b] = stream.shuffled(world.hosts());
+    const [a, b] = twoHosts(world, stream);
     return cutWays(world, [
       [a, b],
       [b, a],
@@ -43,7 +49,7 @@ export const FAULTS = {
   },
   /** One does not hear the other. */
   'cut-one-way': (world, stream) => {
-    const [a, b] = stream.shuffled(world.hosts());
+    const [a, b] = stream.shuffled(twoHosts(world, stream));
     return cutWays(world, [[a, b]]);
   },
   /** One node, alone, with or without its clients. */
@@ -82,7 +88,7 @@ export const FAULTS = {
   },
   /** Every way to and from one machine is slow. */
   delay(world, stream) {
-    const host = stream.pick(world.hosts());
+    const host = someHost(world, stream);
     const slowness = stream.pick([5, 30, 200]);
     for (const other of world.hosts()) {
       world.network.slowDown(host, other, slowness);
@@ -99,21 +105,21 @@ export const FAULTS = {
   reset: (world) => (world.network.reset() ? () => {} : undefined),
   /** A clock is off by less than is allowed, or by a little more. */
   skew(world, stream) {
-    const clock = world.clockOf(stream.pick(world.hosts()));
+    const clock = world.clockOf(someHost(world, stream));
     clock.setSkew(stream.between(-800, 800));
     return () => {};
   },
   /** A clock jumps, by up to minutes, either way, and is set right later. */
   jump(world, stream) {
     world.clocksSane = false;
-    const clock = world.clockOf(stream.pick(world.hosts()));
+    const clock = world.clockOf(someHost(world, stream));
     const farMs = stream.pick([2_000, 20_000, 300_000]);
     clock.setSkew(stream.between(-farMs, farMs));
     return () => clock.setSkew(stream.between(-world.shape.skewMs, world.shape.skewMs));
   },
   /** A clock runs too fast or too slow. */
   drift(world, stream) {
-    const clock = world.clockOf(stream.pick(world.hosts()));
+    const clock = world.clockOf(someHost(world, stream));
     clock.setRate(1 + stream.between(-0.05, 0.05));
     return () => clock.setRate(1);
   },
@@ -191,6 +197,18 @@ function crossing(one: readonly number[], other: readonly number[]): Way[] {
           ],
     ),
   );
+}
+
+/** A machine: as often one of the few nodes as one of the many clients. */
+function someHost(world: World, stream: Stream): number {
+  return stream.chance(0.5) ? stream.pick(world.nodes).host : stream.pick(world.hosts());
+}
+
+/** A node, and another machine. */
+function twoHosts(world: World, stream: Stream): (number | undefined)[] {
+  const { host } = stream.pick(world.nodes);
+  const others = stream.chance(0.7) ? world.nodes.map((node) => node.host) : world.hosts();
+  return [host, stream.shuffled(others).find((other) => other !== host)];
 }
 
 function upNode(world: World, stream: Stream): SimNode | undefined {

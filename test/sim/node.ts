@@ -35,6 +35,7 @@ export class SimNode {
   /** Undefined while it is down or starting. */
   node: Node | undefined;
   #lives = 0;
+  /** Whether it is meant to run, whatever it does now. */
   #wanted = false;
 
   constructor(parts: MachineParts) {
@@ -73,8 +74,7 @@ export class SimNode {
     } catch (error) {
       if (!process.alive) return;
       process.say(`cannot start: ${String(error)}`);
-      this.crash(false);
-      this.#wanted = true;
+      this.#kill(process, false);
       this.parts.kernel.schedule(START_AGAIN_MS, undefined, () => {
         if (this.#wanted) this.start();
       });
@@ -86,14 +86,39 @@ export class SimNode {
   /** Ends the process where it stands. With `power` the machine loses what was not synced or still on its way out. */
   crash(power: boolean): void {
     this.#wanted = false;
-    const { process } = this;
-    if (process === undefined) return;
-    process.say(power ? 'loses power' : 'is killed');
+    if (this.process === undefined) return;
+    this.process.say(power ? 'loses power' : 'is killed');
+    this.#kill(this.process, power);
+  }
+
+  #kill(process: SimProcess, power: boolean): void {
     process.kill(power);
     this.process = undefined;
     this.node = undefined;
     this.disk.crash(power);
     this.parts.network.died(process);
+  }
+
+  /** Lets it finish, as a person does who restarts it. */
+  stop(graceMs: number): void {
+    const { process, node } = this;
+    if (process === undefined || node === undefined) return;
+    this.#wanted = false;
+    this.node = undefined;
+    process.say('is stopping');
+    void this.#end(process, node, graceMs);
+  }
+
+  async #end(process: SimProcess, node: Node, graceMs: number): Promise<void> {
+    try {
+      await node.stop(graceMs);
+    } catch (error) {
+      process.say(`cannot stop cleanly: ${String(error)}`);
+    }
+    if (!process.alive) return;
+    process.say('has stopped');
+    this.#kill(process, false);
+    if (this.#wanted) this.start();
   }
 
   pause(): void {

@@ -15,12 +15,13 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'a read that misses its level while a replica was not asked',
     story: 'The coordinator looked for the answer of the replica that it had not asked, and threw.',
-    seeds: [1, 2, 3, 4],
+    seeds: [1, 2, 8, 11],
     wish: {
       nodes: 3,
       faultsMs: 6_000,
-      faults: ['disk-full', 'disk-fail'],
-      workloads: ['hot', 'levels'],
+      faults: ['disk-full', 'isolate', 'drop'],
+      workloads: ['levels', 'deletes'],
+      shape: { replication: 3, faultGapMs: 200, faultsAtOnce: 3, thinkMs: 30 },
     },
   },
   {
