@@ -18,8 +18,9 @@ export interface ClockBoundOptions {
  * clock while the node was down. A limit is written through the group commit, usually with writes that go there anyway; a
  * node that issues no stamps writes none.
  *
- * A limit reaches `maxDriftMs` beyond the next stamp. After a crash the clock starts from it, so the first stamps are ahead
- * of the wall by that much at most on top of what the clock had observed (`maxDriftMs` too): every healthy replica takes them.
+ * A limit reaches `maxDriftMs` beyond the wall, or to the next stamp where that is further. After a crash the clock starts
+ * from it, so the first stamps are ahead of the wall by about that much, however often the node crashes: every healthy replica
+ * takes them. Only where a sync takes longer than that do limits reach further, since stamps would never catch up otherwise.
  */
 export class ClockBound {
   readonly #hlc: HybridClock;
@@ -27,6 +28,8 @@ export class ClockBound {
   readonly #commit: GroupCommit;
   readonly #maxDriftMs: number;
   #raise: Promise<void> | undefined;
+  /** How long the last limit took to reach the disk. */
+  #raiseTookMs = 0;
 
   constructor(options: ClockBoundOptions) {
     this.#hlc = options.hlc;
@@ -61,7 +64,8 @@ export class ClockBound {
   }
 
   async #raiseOnce(): Promise<void> {
-    const limitMs = this.#hlc.nextMs() + this.#maxDriftMs;
+    const limitMs = this.#hlc.nextLimitMs(Math.max(this.#maxDriftMs, 2 * this.#raiseTookMs));
+    const beganMs = this.#clock.monotonicMs();
     try {
       await this.#commit.putMeta(CLOCK_BOUND_KEY, sealNumber(CLOCK_BOUND_KEY, limitMs));
     } catch (error) {
@@ -69,6 +73,7 @@ export class ClockBound {
       // Whatever became of the bound, no stamp was issued.
       throw new KvError(error.code, `no stamp can be issued: ${error.message}`, { cause: error });
     }
+    this.#raiseTookMs = Math.ceil(this.#clock.monotonicMs() - beganMs);
     this.#hlc.raiseLimit(limitMs);
   }
 

@@ -3,13 +3,14 @@ import { isIntact } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
 import type { Log } from '../io/log.js';
 import type { ApplyCall, ReplicaFailure } from '../io/peer.js';
-import { StoreError, type StoreBatch } from '../io/store.js';
+import { StoreError, type Store, type StoreBatch } from '../io/store.js';
 import { sleep, type Timers } from '../io/timers.js';
 import { writeApplied, type HeldKey } from './apply.js';
 import { ApplyQueue, type PendingGroup, type QueueBounds } from './apply-queue.js';
 import { CommitRound } from './commit-round.js';
 import { CORRUPT, describeStoreError, LATE, refused, STOPPING } from './failure.js';
 import { HeaderCache } from './header-cache.js';
+import { recordKey } from './layout.js';
 import { lookUp } from './lookup.js';
 import { COMMIT_COUNTER_KEY, readMetaNumber, sealNumber } from './meta.js';
 import type { ReopeningStore } from './reopening-store.js';
@@ -126,6 +127,11 @@ export class GroupCommit {
     if (!this.#queue.add(call, slot)) return OVERLOADED;
     this.#wake();
     return undefined;
+  }
+
+  /** The record of the key on disk cannot be read: what memory knows of it no longer counts. */
+  forget(key: Uint8Array, keyHash: number): void {
+    this.#headers.forget(recordKey(key), keyHash);
   }
 
   /** Puts an entry of the meta family into the next batch. Resolves when it is synced; rejects with a KvError. */
@@ -275,8 +281,7 @@ export class GroupCommit {
     this.#refuseWaiting();
     while (!this.#stopping) {
       try {
-        if (await this.#store.reopen()) {
-          this.#commitCounter = await readMetaNumber(this.#store, COMMIT_COUNTER_KEY);
+        if (await this.#store.reopen((store) => this.#verify(store))) {
           this.#failed = false;
           this.#log.info({}, 'the store has been opened again and takes writes');
           this.#storedKeys.walk();
@@ -288,6 +293,21 @@ export class GroupCommit {
       }
       await sleep(this.#timers, REOPEN_PAUSE_MS);
     }
+  }
+
+  /**
+   * What was synced must be there, and the batch that failed may be. A store that has come back with less is another one (a
+   * folder that was removed, a volume that is not mounted, a log that was damaged): it must not answer for this replica.
+   */
+  async #verify(store: Store): Promise<void> {
+    const commitCounter = await readMetaNumber(store, COMMIT_COUNTER_KEY);
+    if (commitCounter < this.#commitCounter) {
+      throw new KvError(
+        'STORE_FAILED',
+        `the store has lost what was on disk: it is at commit ${commitCounter}, and ${this.#commitCounter} was synced`,
+      );
+    }
+    this.#commitCounter = commitCounter;
   }
 
   #refuseWaiting(): void {

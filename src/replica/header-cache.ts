@@ -42,6 +42,12 @@ export class HeaderCache {
     for (let i = 0; i < HEADER_BYTES; i++) slab[at + HEADER_AT + i] = record[i] as number;
   }
 
+  forget(key: Uint8Array, keyHash: number): void {
+    if (this.get(key, keyHash) !== undefined) {
+      this.#slab[(keyHash & this.#mask) * SLOT_BYTES] = 0;
+    }
+  }
+
   clear(): void {
     this.#slab.fill(0);
   }

@@ -1,5 +1,6 @@
 import { admitsCoordinatorStamp, HybridClock, lastVersionOf } from '../core/hlc.js';
 import { REPLICA_DRIFT_FACTOR } from '../core/limits.js';
+import { hash32 } from '../core/hash.js';
 import { isIntact, versionOf } from '../core/record.js';
 import { readU32, type Version } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
@@ -122,7 +123,9 @@ export class LocalReplica implements Peer {
       bounds: options.queueBounds ?? DEFAULT_QUEUE_BOUNDS,
       commitCounter: folder.commitCounter,
     });
-    this.#reads = new ReadGather(folder.store, clock, timers);
+    this.#reads = new ReadGather(folder.store, clock, timers, (key, keyHash) => {
+      this.#commit.forget(key, keyHash);
+    });
     this.#bound = new ClockBound({ hlc: this.hlc, clock, commit: this.#commit, maxDriftMs });
   }
 
@@ -153,7 +156,9 @@ export class LocalReplica implements Peer {
     const page = scanPage(this.#folder.store, request, this.#options.clock, deadlineMs);
     this.#scans.add(page);
     try {
-      return await page;
+      const answer = await page;
+      if (answer.kind === 'page') this.#forget(answer.corrupt);
+      return answer;
     } finally {
       this.#scans.delete(page);
     }
@@ -231,6 +236,10 @@ export class LocalReplica implements Peer {
     }
     this.hlc.observe(version);
     return undefined;
+  }
+
+  #forget(corrupt: readonly Uint8Array[]): void {
+    for (const key of corrupt) this.#commit.forget(key, hash32(key));
   }
 
   #judgePlacement(request: { readonly placementVersion: number }): ReplicaFailure | undefined {

@@ -37,12 +37,20 @@ export class ReadGather {
   #underWay = 0;
   #stopping = false;
   #onIdle: (() => void) | undefined;
+  readonly #onCorrupt: (key: Uint8Array, keyHash: number) => void;
   #corrupt = 0;
 
-  constructor(store: Store, clock: Clock, timers: Timers) {
+  /** `onCorrupt` hears of every key whose stored record fails its checksum. */
+  constructor(
+    store: Store,
+    clock: Clock,
+    timers: Timers,
+    onCorrupt: (key: Uint8Array, keyHash: number) => void,
+  ) {
     this.#store = store;
     this.#clock = clock;
     this.#timers = timers;
+    this.#onCorrupt = onCorrupt;
   }
 
   /** How often a stored record failed its checksum when it was read. */
@@ -138,6 +146,7 @@ export class ReadGather {
     if (record instanceof StoreError) return refused('STORE_FAILED', describeStoreError(record));
     if (!isIntact(call.keyHash, record)) {
       this.#corrupt += 1;
+      this.#onCorrupt(call.key, call.keyHash);
       return CORRUPT;
     }
     const header = headerOf(record);

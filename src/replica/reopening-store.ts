@@ -25,17 +25,25 @@ export class ReopeningStore implements Store {
   }
 
   /**
-   * Closes and opens. False, and nothing is changed, when the disk has no room for that: until it has, the store as it was
-   * can be read, for a batch whose sync failed is in none of its answers. Rejects when opening fails; it can be tried again.
+   * Closes and opens, and answers again once `verify` has found that it is the same store. False, and nothing is changed, when
+   * the disk has no room for that: until it has, the store as it was can be read, for a batch whose sync failed is in none of
+   * its answers. Rejects when opening or verifying fails; it can be tried again.
    */
-  async reopen(): Promise<boolean> {
+  async reopen(verify: (store: Store) => Promise<void>): Promise<boolean> {
     if (this.#store !== undefined) {
       if (!(await this.#opener.hasRoom())) return false;
       const store = this.#store;
       this.#store = undefined;
       await store.close();
     }
-    this.#store = await this.#opener.open();
+    const store = await this.#opener.open();
+    try {
+      await verify(store);
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+    this.#store = store;
     return true;
   }
 

@@ -98,3 +98,36 @@ test('without a disk for the bound no stamp is issued, and stamps come again whe
   await node.time.advance(5_000);
   expect((await stampOf(node)).wallMs).toBeGreaterThanOrEqual(START_WALL_MS);
 });
+
+test('a node that crashes at once, again and again, does not run away from the wall', async () => {
+  const disk = createFaultyDisk();
+  const time = createVirtualTime(START_WALL_MS);
+  for (let life = 0; life < 20; life++) {
+    const node = await openTestReplica(disk, {}, time);
+    const version = await stampOf(node);
+    expect(version.wallMs - time.clock.wallMs()).toBeLessThanOrEqual(MAX_DRIFT_MS + life);
+    await disk.store.close();
+  }
+});
+
+test('stamps are issued where every sync takes longer than a limit reaches', async () => {
+  const disk = createFaultyDisk();
+  const { replica, time } = await openTestReplica(disk);
+  const syncSlowly = () => {
+    disk.gate = new Promise((resolve) => {
+      time.timers.after(2 * MAX_DRIFT_MS, () => {
+        syncSlowly();
+        resolve();
+      });
+    });
+  };
+  syncSlowly();
+  let stampedAtMs: number | undefined;
+  void replica.stamp().then(({ wallMs }) => {
+    stampedAtMs = wallMs;
+    return undefined;
+  });
+  await time.advance(20 * MAX_DRIFT_MS);
+  // The first sync told how slow the disk is; the limit that follows reaches beyond the next one.
+  expect(stampedAtMs).toBe(START_WALL_MS + 4 * MAX_DRIFT_MS);
+});

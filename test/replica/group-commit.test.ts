@@ -1,7 +1,9 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compareRecords } from '../../src/core/record.js';
+import { memoryStoreOpener } from '../../src/io/memory-store.js';
 import type { ApplyAnswer } from '../../src/io/peer.js';
+import type { StoreOpener } from '../../src/io/store.js';
 import { DEFAULT_QUEUE_BOUNDS } from '../../src/replica/apply-queue.js';
 import { recordKey } from '../../src/replica/layout.js';
 import { createFaultyDisk, type FaultyDisk } from './faulty-disk.js';
@@ -13,6 +15,7 @@ import {
   openTestReplica,
   readOne,
   recordOf,
+  scanOf,
   stampedAt,
   type TestApply,
   type TestReplica,
@@ -218,6 +221,26 @@ describe('a stored record that fails its checksum', () => {
     expect((await node.replica.status()).corrupt).toBe(2);
   });
 
+  test('is not taken for what was last written, once it has been seen', async () => {
+    const disk = createFaultyDisk();
+    const node = await openTestReplica(disk);
+    const damage = async () => {
+      const damaged = Buffer.from(recordOf(KEY, 1));
+      damaged.writeUInt8(damaged.readUInt8(30) ^ 1, 30);
+      await disk.store.batch().put(recordKey(KEY), damaged).commit({ sync: true });
+    };
+    const lookAt = [() => readOne(node, KEY), () => node.replica.scan(scanOf(), Infinity)];
+    for (const look of lookAt) {
+      await disk.store.batch().del(recordKey(KEY)).commit({ sync: true });
+      const key = bytes('another');
+      await applyOne(node, key, recordOf(key, 1));
+      await applyOne(node, KEY, recordOf(KEY, 1));
+      await damage();
+      await look();
+      expect(say(await applyOne(node, KEY, recordOf(KEY, 1)))).toBe('refused RECORD_CORRUPT');
+    }
+  });
+
   test('on a block that LevelDB cannot read silences its own keys only', async () => {
     const disk = createFaultyDisk();
     const first = await openTestReplica(disk);
@@ -289,6 +312,27 @@ describe('a commit that fails', () => {
     expect(await readOne(node, KEY)).toMatchObject({ kind: 'found' });
     disk.room = true;
     await node.time.advance(1_000);
+    expect(say(await applyOne(node, KEY, recordOf(KEY, 3)))).toBe('applied');
+  });
+
+  test('is not got over with a disk that has lost what was synced: that answers nothing', async () => {
+    const disk = createFaultyDisk();
+    let isGone = false;
+    const opener: StoreOpener = {
+      open: () => (isGone ? memoryStoreOpener().open() : disk.open()),
+      hasRoom: () => disk.hasRoom(),
+    };
+    const node = await openTestReplica(opener);
+    await applyOne(node, KEY, recordOf(KEY, 1));
+    disk.failNextCommit = 'lost';
+    isGone = true;
+    await applyOne(node, KEY, recordOf(KEY, 2));
+    await node.time.advance(5_000);
+    expect(say(await applyOne(node, KEY, recordOf(KEY, 3)))).toBe('refused STORE_FAILED');
+    expect(await readOne(node, KEY)).toMatchObject({ kind: 'refused', code: 'STORE_FAILED' });
+    isGone = false;
+    await node.time.advance(1_000);
+    expect(await readOne(node, KEY)).toMatchObject({ kind: 'found' });
     expect(say(await applyOne(node, KEY, recordOf(KEY, 3)))).toBe('applied');
   });
 
