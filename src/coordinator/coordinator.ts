@@ -229,11 +229,11 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
     },
 
     async explain(key, deadlineMs) {
-      const bad = checkKey(key, limits);
-      if (bad !== undefined) throw bad;
+      const nowMs = clock.monotonicMs();
+      const refused = checkKey(key, limits) ?? closedDoor(key.length, deadlineMs, nowMs);
+      if (refused !== undefined) throw refused;
       const keyHash = hash32(key);
       const route = routeOf(routes(), keyHash);
-      const nowMs = clock.monotonicMs();
       const explanation = new Explanation(inFlight, key, keyHash, route, deadlineMs, nowMs);
       explanation.start();
       return explanation.copies;

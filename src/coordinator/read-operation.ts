@@ -38,6 +38,8 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   readonly #answers: SlotAnswer[] = [];
   /** Slots asked later than at the start, whose answers say nothing about latency. */
   #askedLate: Slots = 0;
+  /** When the last of those, or of the repairs, was sent: none is blamed for the time before. */
+  #sentLateMs: number;
   #hedgeAtMs: number;
 
   constructor(
@@ -58,6 +60,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     for (let slot = 0; slot < route.peers.length; slot++) this.#answers.push('not-asked');
     this.#tally = new ReadTally(level.needed, this.#reachable(), operation.minVersion);
     this.#hedgeAtMs = startedMs + MIN_HEDGE_MS;
+    this.#sentLateMs = startedMs;
   }
 
   get bytes(): number {
@@ -92,10 +95,11 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
 
   onRead(slot: number, received: ReadAnswer): void {
     const peer = this.route.peers[slot];
-    peer?.answered(received, this.key.length, this.startedMs);
+    const isLate = hasSlot(this.#askedLate, slot);
+    peer?.answered(received, this.key.length, isLate ? this.#sentLateMs : this.startedMs);
     const answer = peer?.local === true || this.#isUndamaged(received) ? received : CORRUPT;
     if (answer.kind === 'found' || answer.kind === 'absent') {
-      if (!hasSlot(this.#askedLate, slot)) {
+      if (!isLate) {
         peer?.latency.observe(this.context.clock.monotonicMs() - this.startedMs);
       }
     }
@@ -118,7 +122,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   }
 
   onApplied(slot: number, answer: ApplyAnswer): void {
-    this.route.peers[slot]?.answered(answer, this.#repairBytes, this.startedMs);
+    this.route.peers[slot]?.answered(answer, this.#repairBytes, this.#sentLateMs);
     const took = answer.kind === 'applied' || answer.kind === 'kept';
     if (took) this.context.counters.repairs++;
     if (!this.isUnderWay) return;
@@ -131,6 +135,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   override look(nowMs: number): void {
     if (nowMs < this.#hedgeAtMs) return;
     this.#hedgeAtMs = Infinity;
+    this.#noteSilence(nowMs);
     if (!this.context.hedges.spend()) return;
     const step = this.#tally.hedge();
     if (step.kind !== 'ask') return;
@@ -149,6 +154,15 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
 
   serves(operation: object): boolean {
     return operation === this.operation;
+  }
+
+  /** Whoever has not answered takes at least this long: so the reads after this one ask a peer that hangs later, or not. */
+  #noteSilence(nowMs: number): void {
+    for (const [slot, answer] of this.#answers.entries()) {
+      if (answer === 'pending' && !hasSlot(this.#askedLate, slot)) {
+        this.route.peers[slot]?.latency.observe(nowMs - this.startedMs);
+      }
+    }
   }
 
   /** A replica checks what its disk gives; what a wire gives is checked here, before it is answered or copied. */
@@ -204,6 +218,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
 
   #take(step: ReadStep & { readonly slot: number }): void {
     const nowMs = this.context.clock.monotonicMs();
+    this.#sentLateMs = nowMs;
     if (step.kind === 'ask') {
       this.#askedLate |= slotBit(step.slot);
       this.#ask(step.slot, step.part, nowMs);

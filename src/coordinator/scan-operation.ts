@@ -79,7 +79,7 @@ export class ScanOperation extends UnderWay {
   }
 
   expire(): void {
-    this.#finish(scanFailure('TIMED_OUT', 'the scan did not come to the end of its page in time'));
+    this.#finish(scanFailure('TIMED_OUT', LATE));
   }
 
   cancel(): void {
@@ -126,6 +126,8 @@ export class ScanOperation extends UnderWay {
     for (let attempt = 1; ; attempt++) {
       const { level, zone } = this.request;
       const nowMs = this.context.clock.monotonicMs();
+      // Whoever cancelled has been answered already, and hears nothing of this.
+      if (!this.isUnderWay || nowMs >= this.deadlineMs) throw new KvError('TIMED_OUT', LATE);
       const cover = this.plans.planFor(level, zone, without, nowMs);
       const pages = await Promise.all(cover.parts.map((part) => this.#ask(part, range)));
       const failures: { readonly peer: PeerState; readonly failure: ReplicaFailure }[] = [];
@@ -173,6 +175,10 @@ export class ScanOperation extends UnderWay {
       this.deadlineMs,
     );
     peer.answered(page, 0, sentAtMs);
+    // The next plan prefers others to a node that hangs.
+    if (page.kind === 'failed') {
+      peer.latency.observe(this.context.clock.monotonicMs() - sentAtMs);
+    }
     return page;
   }
 
@@ -269,6 +275,7 @@ function versionBytesOf(header: Uint8Array | undefined): Uint8Array {
   return header === undefined ? NO_VERSION : header.subarray(VERSION_AT, HEADER_BYTES);
 }
 
+const LATE = 'the scan did not come to the end of its page in time';
 const NO_VERSION = new Uint8Array(0);
 const NO_TOKEN = new Uint8Array(0);
 const NOTHING_LEFT: NodePage = { kind: 'page', entries: [], token: NO_TOKEN };

@@ -206,6 +206,53 @@ test('pings open and close a breaker as well', () => {
   expect(coordinator.tripped('n2')).toBe(false);
 });
 
+test('a peer that was asked late is not blamed for the time before', async () => {
+  const stage = createStage();
+  const [n1, n2, n3] = stage.peers;
+  const read = () => {
+    stage.run(getOf('k', { deadlineMs: Infinity }));
+    n1.answer({ kind: 'absent' });
+  };
+  // Until no hedge is left.
+  for (let i = 0; i < 10; i++) {
+    read();
+    await stage.time.advance(50);
+    n2.answer({ kind: 'absent' });
+    n3.answer({ kind: 'absent' });
+  }
+  for (let i = 0; i < 6; i++) {
+    read();
+    await stage.time.advance(1_000);
+    const [first, second] = n2.waiting.length > 0 ? [n2, n3] : [n3, n2];
+    first.answer({ kind: 'refused', code: 'OVERLOADED', message: 'busy' });
+    second.answer(TIMED_OUT);
+  }
+  expect(stage.coordinator.tripped('n2')).toBe(false);
+  expect(stage.coordinator.tripped('n3')).toBe(false);
+});
+
+test('reads go round a peer that hangs as soon as its silence is noticed, hedges or not', async () => {
+  const stage = createStage();
+  const [n1, n2, n3] = stage.peers;
+  stage.coordinator.pinged('n2', 1);
+  stage.coordinator.pinged('n3', 2);
+  // More than may be hedged.
+  for (let i = 0; i < 30; i++) {
+    stage.run(getOf('k', { deadlineMs: Infinity }));
+    n1.answer({ kind: 'absent' });
+  }
+  expect(n2.waiting).toHaveLength(30);
+  await stage.time.advance(300);
+  const hedged = n3.waiting.length;
+  expect(hedged).toBeLessThan(30);
+  const next = stage.run(getOf('k', { deadlineMs: Infinity }));
+  n1.answer({ kind: 'absent' });
+  expect(n2.waiting).toHaveLength(30);
+  expect(n3.waiting).toHaveLength(hedged + 1);
+  for (let i = 0; i <= hedged; i++) n3.answer({ kind: 'absent' });
+  expect(next.answers).toMatchObject([{ code: undefined }]);
+});
+
 test('callers who give a peer no time do not make it look broken', async () => {
   const stage = createStage();
   for (let i = 0; i < 20; i++) {
@@ -302,6 +349,18 @@ test('whoever hears that one operation has timed out may cancel the next', async
   expect(stage.coordinator.counters.inFlight).toBe(0);
   stage.coordinator.cancel(first);
   expect(first.answers).toHaveLength(1);
+});
+
+test('explaining is refused as anything else by a node that is full or stops', async () => {
+  const stage = createStage({ maxOperations: 1, maxBytes: 1_000_000 });
+  stage.run(put());
+  await expect(stage.coordinator.explain(bytes('k'), 100)).rejects.toMatchObject({
+    code: 'OVERLOADED',
+  });
+  void stage.coordinator.drain(0);
+  await expect(stage.coordinator.explain(bytes('k'), 100)).rejects.toMatchObject({
+    code: 'UNAVAILABLE',
+  });
 });
 
 test('a quarantined node stamps nothing, so its versions are not ahead once its clock is right', async () => {

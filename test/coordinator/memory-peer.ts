@@ -21,6 +21,7 @@ import type { VirtualTime } from '../virtual-time.js';
 export type Fate = 'works' | 'refuses' | 'is lost before' | 'is lost after';
 
 const REFUSED: ReplicaFailure = { kind: 'refused', code: 'OVERLOADED', message: 'busy' };
+const LATE: ReplicaFailure = { kind: 'failed', code: 'TIMED_OUT', message: 'no answer in time' };
 const LOST: ReplicaFailure = { kind: 'failed', code: 'UNAVAILABLE', message: 'channel broken' };
 
 /** A replica that keeps records in memory by the rule of `apply`, answers after a delay, and fails as it is told. */
@@ -56,9 +57,14 @@ export class MemoryPeer implements Peer {
     });
   }
 
-  scan(request: ReplicaScan, _deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
+  scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
     this.scans.push(request);
     return new Promise((resolve) => {
+      const leftMs = deadlineMs - this.time.clock.monotonicMs();
+      if (this.delayMs() > leftMs) {
+        this.time.timers.after(leftMs, () => resolve(LATE));
+        return;
+      }
       this.#after((fate) => {
         resolve(fate === 'works' ? this.#scan(request) : fate === 'refuses' ? REFUSED : LOST);
       });

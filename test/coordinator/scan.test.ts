@@ -264,6 +264,18 @@ test('a scan ends at its deadline, and when its caller goes', async () => {
   expect(cluster.coordinator.counters.inFlight).toBe(0);
 });
 
+test('a node that hangs costs one scan its deadline, not each', async () => {
+  const cluster = createCluster(3, 3);
+  for (const key of KEYS) hold(cluster, key, [1, 1, 1]);
+  await cluster.scan();
+  const hangs = cluster.peers.find(({ nodeId, scans }) => nodeId !== 'n1' && scans.length > 0);
+  if (hangs === undefined) throw new Error('no other node was asked');
+  hangs.delayMs = () => 60_000;
+  expect(await cluster.scan()).toMatchObject({ code: 'TIMED_OUT' });
+  await cluster.time.advance(1_000);
+  expect(names(await cluster.scanAll())).toEqual(KEYS);
+});
+
 test('a larger cluster is asked in shares, and every key comes once', async () => {
   const cluster = createCluster(9, 3);
   for (const key of KEYS) {
