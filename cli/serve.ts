@@ -65,8 +65,8 @@ async function serve(config: NodeConfig): Promise<void> {
   );
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     // A second signal finds the stop under way; it is bounded by graceMs, so there is nothing to hurry.
-    process.once('SIGTERM', resolve);
-    process.once('SIGINT', resolve);
+    process.on('SIGTERM', resolve);
+    process.on('SIGINT', resolve);
   });
   log.info({ signal, graceMs: config.graceMs }, `${signal}: finishing what is under way`);
   await node.stop();

@@ -30,8 +30,8 @@ export interface NodePorts {
   readonly random: Random;
   readonly log: Log;
   readonly opener: StoreOpener;
-  /** The way to another member. Connects by itself, and stays the node's to close. */
-  readonly peerTo: (member: Member) => Peer;
+  /** The way to another member. Connects by itself, calls `onConnected` each time, and stays the caller's to close. */
+  readonly peerTo: (member: Member, onConnected: () => void) => Peer;
 }
 
 /** A node put together, without a server: it coordinates, stores and watches its clock. */
@@ -69,9 +69,15 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     quarantined,
   });
 
+  // No clock is trusted for longer than it takes to ask: a node that starts with a wrong one is told so at once.
+  const onConnected = (): void => {
+    watch?.measure().catch((error: unknown) => {
+      log.error({ err: error }, 'measuring the clocks of the peers failed');
+    });
+  };
   const peers = new Map<string, Peer>([[nodeId, replica]]);
   for (const member of members) {
-    if (member.id !== nodeId) peers.set(member.id, ports.peerTo(member));
+    if (member.id !== nodeId) peers.set(member.id, ports.peerTo(member, onConnected));
   }
   const coordinator = createCoordinator({
     nodeId,

@@ -58,7 +58,7 @@ export async function startNode(options: NodeOptions, log: Log = silentLog): Pro
     replicationFactor: replication,
   };
   const links: PeerLink[] = [];
-  const peerTo = (member: Member): PeerLink => {
+  const peerTo = (member: Member, onConnected: () => void): PeerLink => {
     const link = createPeerLink({
       nodeId: member.id,
       address: member.address,
@@ -69,7 +69,7 @@ export async function startNode(options: NodeOptions, log: Log = silentLog): Pro
       clock,
       timers: systemTimers,
       random: systemRandom,
-      onState: connectionLog(log, member),
+      onState: onChange(log, member, onConnected),
     });
     links.push(link);
     return link;
@@ -128,13 +128,21 @@ export async function startNode(options: NodeOptions, log: Log = silentLog): Pro
 }
 
 /** Says once that a peer is lost, and once that it is back; not every attempt in between. */
-function connectionLog(log: Log, member: Member): (state: PeerLinkState) => void {
+function onChange(
+  log: Log,
+  member: Member,
+  onConnected: () => void,
+): (state: PeerLinkState) => void {
   const fields = { peer: member.id, address: member.address };
   let last: PeerLinkState['kind'] | undefined;
   return ({ kind, reason }) => {
     if (kind === last) return;
     last = kind;
-    if (kind === 'connected') log.info(fields, `connected to ${member.id}`);
-    else log.warn({ ...fields, reason }, `no connection to ${member.id}, trying on`);
+    if (kind === 'connected') {
+      log.info(fields, `connected to ${member.id}`);
+      onConnected();
+    } else {
+      log.warn({ ...fields, reason }, `no connection to ${member.id}, trying on`);
+    }
   };
 }
