@@ -27,7 +27,7 @@ export async function reportStatus(sources: StatusSources): Promise<NodeStatusRe
     clusterName,
     clusterId,
     release: RELEASE,
-    ...stateOf(sources, replica.takesWrites),
+    ...stateOf(sources, replica.problem),
     uptimeMs: Math.round(clock.monotonicMs() - sources.startedAtMs),
     wallMs: clock.wallMs(),
     hlc: node.replica.hlc.latest,
@@ -49,15 +49,10 @@ export async function reportStatus(sources: StatusSources): Promise<NodeStatusRe
 
 function stateOf(
   { node, isStopping }: StatusSources,
-  takesWrites: boolean,
+  problem: string | undefined,
 ): Pick<NodeStatusReport, 'state' | 'reason'> {
   if (isStopping) return { state: 'stopping', reason: 'it was told to stop' };
-  if (!takesWrites) {
-    return {
-      state: 'read-only',
-      reason: 'a write to the disk failed and the store is not open again yet',
-    };
-  }
+  if (problem !== undefined) return { state: 'read-only', reason: problem };
   if (node.watch.quarantined()) {
     const offsetMs = Math.round(node.watch.offsetMs());
     return {

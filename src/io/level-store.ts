@@ -1,4 +1,4 @@
-import { readdir, stat, statfs } from 'node:fs/promises';
+import { readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Level } from 'level';
 import {
@@ -24,8 +24,9 @@ const DEFAULT_CACHE_BYTES = 8 * 1024 * 1024;
 /** A cursor reads ahead about this many bytes at once, whatever the count it is asked for. */
 const CURSOR_READ_BYTES = 256 * 1024;
 
-/** Opening rewrites the log as a sorted file, so it needs the room of one, and some for the files that describe it. */
-const ROOM_TO_OPEN_FACTOR = 2;
+/** Opening rewrites the log as a sorted file, so it needs the room of that, and some for the files that describe it. */
+const ROOM_BEYOND_LOG_BYTES = 1024 * 1024;
+const PROBE_NAME = 'write-probe';
 
 const NO_VALUE = new Uint8Array(0);
 
@@ -56,14 +57,15 @@ export function levelStoreOpener(folder: string, options: LevelStoreOptions = {}
   return {
     open: () => openLevelStore(folder, options),
     async hasRoom() {
-      const neededBytes =
-        ROOM_TO_OPEN_FACTOR * (options.writeBufferBytes ?? DEFAULT_WRITE_BUFFER_BYTES);
       try {
+        // Quotas and read-only disks show only when something is written.
+        await writeFile(join(folder, PROBE_NAME), PROBE_NAME, { flush: true });
+        await rm(join(folder, PROBE_NAME));
         const disk = await statfs(folder);
-        return disk.bavail * disk.bsize >= neededBytes;
+        const logBytes = await sizeOf(folder, (name) => name.endsWith('.log'));
+        return disk.bavail * disk.bsize >= logBytes + ROOM_BEYOND_LOG_BYTES;
       } catch {
-        // What the disk cannot say does not keep anyone from trying.
-        return true;
+        return false;
       }
     },
   };
@@ -116,9 +118,7 @@ class LevelStore implements Store {
 
   async sizeBytes(): Promise<number> {
     try {
-      const names = await readdir(this.#folder);
-      const sizes = await Promise.all(names.map((name) => fileBytes(join(this.#folder, name))));
-      return sizes.reduce((sum, size) => sum + size, 0);
+      return await sizeOf(this.#folder, () => true);
     } catch (error) {
       throw storeErrorOf(error, 'the folder cannot be measured');
     }
@@ -209,6 +209,13 @@ class LevelCursor implements StoreCursor {
   close(): Promise<void> {
     return this.#iterator.close();
   }
+}
+
+/** Bytes of the files in the folder whose names are wanted. */
+async function sizeOf(folder: string, isWanted: (name: string) => boolean): Promise<number> {
+  const names = (await readdir(folder)).filter(isWanted);
+  const sizes = await Promise.all(names.map((name) => fileBytes(join(folder, name))));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 async function fileBytes(path: string): Promise<number> {

@@ -17,7 +17,7 @@ export interface Store {
 export interface StoreOpener {
   /** Rejects with a {@link StoreError}. */
   open(): Promise<Store>;
-  /** Whether the disk has the room that opening takes. */
+  /** Whether the disk can be written, and has the room that opening takes. */
   hasRoom(): Promise<boolean>;
 }
 

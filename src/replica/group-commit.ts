@@ -20,10 +20,6 @@ const CACHED_HEADERS = 65_536;
 const REOPEN_PAUSE_MS = 1_000;
 
 const OVERLOADED = refused('OVERLOADED', 'too many writes wait for the disk of this replica');
-const REOPENING = refused(
-  'STORE_FAILED',
-  'a write to the disk failed; the replica takes no other before its store has been opened again',
-);
 
 export interface GroupCommitOptions {
   readonly store: ReopeningStore;
@@ -63,8 +59,8 @@ export class GroupCommit {
   /** Runs while there is work, from the turn after the first of it came. */
   #loop: Promise<void> | undefined;
   #stopping = false;
-  /** From a failed commit until the store has been opened again. */
-  #failed = false;
+  /** What calls are told from a failed commit until the store has been opened again. */
+  #failure: ReplicaFailure | undefined;
 
   #commitCounter: number;
   #applied = 0;
@@ -107,9 +103,9 @@ export class GroupCommit {
     return this.#corrupt;
   }
 
-  /** False from a failed commit until the store has been opened again. */
-  get takesWrites(): boolean {
-    return !this.#failed;
+  /** Why no write is taken; undefined while writes are. */
+  get problem(): string | undefined {
+    return this.#failure?.message;
   }
 
   /** False while every key must be looked up, because the filter does not have all of them yet. */
@@ -151,12 +147,11 @@ export class GroupCommit {
     this.#stopping = true;
     await this.#loop;
     await this.#storedKeys.stop();
-    return !this.#failed;
+    return this.#failure === undefined;
   }
 
   #refusal(): ReplicaFailure | undefined {
-    if (this.#stopping) return STOPPING;
-    return this.#failed ? REOPENING : undefined;
+    return this.#stopping ? STOPPING : this.#failure;
   }
 
   #wake(): void {
@@ -173,7 +168,7 @@ export class GroupCommit {
       const metas = this.#metas;
       this.#metas = [];
       await this.#commit(this.#queue.take(), metas);
-      if (this.#failed) await this.#recover();
+      if (this.#failure !== undefined) await this.#recover(this.#failure);
     }
     this.#loop = undefined;
   }
@@ -262,9 +257,13 @@ export class GroupCommit {
     try {
       await batch.commit({ sync: true });
     } catch (error) {
-      this.#failed = true;
       this.#log.error({ err: error }, 'a write to the disk failed; the store will be reopened');
-      const message = `it may or may not be on disk: ${describeStoreError(error)}`;
+      const problem = describeStoreError(error);
+      this.#failure = refused(
+        'STORE_FAILED',
+        `${problem}; no write is taken before the store has been opened again`,
+      );
+      const message = `it may or may not be on disk: ${problem}`;
       return { kind: 'failed', code: 'STORE_FAILED', message };
     }
     this.#commitCounter = commitCounter;
@@ -275,21 +274,27 @@ export class GroupCommit {
    * What a failed commit left on disk is unknown, so everything that claims to know it is dropped, what waits is refused, and
    * the store is opened again, however often it takes. Until then reads go on where they can.
    */
-  async #recover(): Promise<void> {
+  async #recover(failure: ReplicaFailure): Promise<void> {
     this.#headers.clear();
     this.#storedKeys.clear();
-    this.#refuseWaiting();
+    this.#refuseWaiting(failure);
+    let told = '';
+    // Once for each obstacle: the disk may be the one that the log is on.
+    const tell = (obstacle: string): void => {
+      if (obstacle !== told) this.#log.warn({}, obstacle);
+      told = obstacle;
+    };
     while (!this.#stopping) {
       try {
         if (await this.#store.reopen((store) => this.#verify(store))) {
-          this.#failed = false;
+          this.#failure = undefined;
           this.#log.info({}, 'the store has been opened again and takes writes');
           this.#storedKeys.walk();
           return;
         }
-        this.#log.warn({}, 'the disk is full: writes are refused until it has room');
+        tell('the disk is full or cannot be written: writes are refused until that has changed');
       } catch (error) {
-        this.#log.error({ err: error }, 'the store cannot be opened again yet');
+        tell(`the store cannot be opened again yet: ${describeStoreError(error)}`);
       }
       await sleep(this.#timers, REOPEN_PAUSE_MS);
     }
@@ -310,15 +315,15 @@ export class GroupCommit {
     this.#commitCounter = commitCounter;
   }
 
-  #refuseWaiting(): void {
+  #refuseWaiting(failure: ReplicaFailure): void {
     for (let group = this.#queue.take(); group !== undefined; group = this.#queue.take()) {
       for (let i = 0; i < group.calls.length; i++) {
-        (group.calls[i] as ApplyCall).onApplied(group.slots[i] as number, REOPENING);
+        (group.calls[i] as ApplyCall).onApplied(group.slots[i] as number, failure);
       }
     }
     const metas = this.#metas;
     this.#metas = [];
-    rejectAll(metas, REOPENING);
+    rejectAll(metas, failure);
   }
 }
 

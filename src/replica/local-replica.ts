@@ -71,8 +71,8 @@ export interface ReplicaStatus {
   /** Bytes on disk, roughly; undefined when the disk does not say. */
   readonly storeBytes: number | undefined;
   readonly filterComplete: boolean;
-  /** False from a failed commit until the store has been opened again. */
-  readonly takesWrites: boolean;
+  /** Why it takes no writes, from a failed commit until the store has been opened again; undefined: it does. */
+  readonly problem: string | undefined;
   readonly stoppedCleanly: boolean;
 }
 
@@ -188,7 +188,7 @@ export class LocalReplica implements Peer {
       waiting: this.#commit.waiting,
       storeBytes: await this.#folder.store.sizeBytes().catch(() => undefined),
       filterComplete: this.#commit.filterComplete,
-      takesWrites: this.#commit.takesWrites,
+      problem: this.#commit.problem,
       stoppedCleanly: this.#folder.stoppedCleanly,
     };
   }

@@ -28,6 +28,15 @@ describe('the folder of a LevelDB store', () => {
     await again.close();
   });
 
+  test('has no room where nothing can be written', async () => {
+    const opener = levelStoreOpener(join(folder, 'removed'));
+    const store = await opener.open();
+    expect(await opener.hasRoom()).toBe(true);
+    await rm(join(folder, 'removed'), { recursive: true });
+    expect(await opener.hasRoom()).toBe(false);
+    await store.close();
+  });
+
   test('is opened by one at a time', async () => {
     const store = await openLevelStore(folder);
     await expect(openLevelStore(folder)).rejects.toMatchObject({ reason: 'locked' });

@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compareRecords } from '../../src/core/record.js';
 import { memoryStoreOpener } from '../../src/io/memory-store.js';
+import { silentLog } from '../../src/io/log.js';
 import type { ApplyAnswer } from '../../src/io/peer.js';
 import type { StoreOpener } from '../../src/io/store.js';
 import { DEFAULT_QUEUE_BOUNDS } from '../../src/replica/apply-queue.js';
@@ -300,9 +301,12 @@ describe('a commit that fails', () => {
     expect(await readOne(node, bytes('b'))).toEqual({ kind: 'absent' });
   });
 
-  test('on a full disk leaves reads as they were until there is room', async () => {
+  test('on a full disk leaves reads as they were until there is room, and says each thing once', async () => {
     const disk = createFaultyDisk();
-    const node = await openTestReplica(disk);
+    const told: string[] = [];
+    const tell = (_fields: object, message: string) => told.push(message);
+    const log = { ...silentLog, info: tell, warn: tell, error: tell };
+    const node = await openTestReplica(disk, { log });
     await applyOne(node, KEY, recordOf(KEY, 1));
     disk.failNextCommit = 'lost';
     disk.room = false;
@@ -310,9 +314,12 @@ describe('a commit that fails', () => {
     await node.time.advance(10_000);
     expect(say(await applyOne(node, KEY, recordOf(KEY, 3)))).toBe('refused STORE_FAILED');
     expect(await readOne(node, KEY)).toMatchObject({ kind: 'found' });
+    expect((await node.replica.status()).problem).toMatch(/Input\/output error; no write is taken/);
     disk.room = true;
     await node.time.advance(1_000);
     expect(say(await applyOne(node, KEY, recordOf(KEY, 3)))).toBe('applied');
+    expect((await node.replica.status()).problem).toBeUndefined();
+    expect(told).toHaveLength(3);
   });
 
   test('is not got over with a disk that has lost what was synced: that answers nothing', async () => {
