@@ -19,6 +19,8 @@ const LAST_RETRY_MS = 2_000;
 const REFUSED_RETRY_MS = 5_000;
 /** Kept back from the time that is sent along, so that the other side's answer, which says more, is here in time. */
 const MAX_HEAD_START_MS = 20;
+/** The queue is cleared of settled calls when there are more of them than of others, and than this. */
+const MAX_SETTLED_QUEUED = 1_024;
 
 export interface ChannelClientOptions {
   /** `host:port`. */
@@ -88,6 +90,10 @@ export class ChannelClient implements ClientStreamListener {
   send(call: OutgoingCall): void {
     if (!this.#admit(call)) return;
     this.#queue.push(call);
+    // While the other side takes nothing, calls come, wait, and fail at their deadlines.
+    if (this.#queue.length > 2 * this.#calls.size + MAX_SETTLED_QUEUED) {
+      this.#queue = this.#queue.filter(({ id }) => id !== 0);
+    }
     this.#scheduleFlush();
   }
 
@@ -118,7 +124,11 @@ export class ChannelClient implements ClientStreamListener {
   async close(graceMs: number): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#state = closedState('UNAVAILABLE', 'it was closed', true);
+    this.#state = closedState(
+      'UNAVAILABLE',
+      `the channel to ${this.#options.endpoint} was closed`,
+      true,
+    );
     this.#cancelRetry?.();
     await this.#calls.idle(graceMs);
     this.#disconnect(`the channel to ${this.#options.endpoint} was closed`);
@@ -234,8 +244,9 @@ export class ChannelClient implements ClientStreamListener {
   #admit(call: OutgoingCall): boolean {
     if (this.open) return this.#calls.admit(call);
     const state = this.#state;
-    const why = state?.kind === 'closed' ? state.message : 'it is still connecting';
-    const message = `no channel to ${this.#options.endpoint}: ${why}`;
+    const why =
+      state?.kind === 'closed' ? state.message : `${this.#options.endpoint} has not greeted yet`;
+    const message = `not connected: ${why}`;
     this.#calls.failLater(call, 'UNAVAILABLE', message, call.written);
     return false;
   }

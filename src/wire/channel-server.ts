@@ -280,9 +280,10 @@ export class ServerChannel {
   /** Ends the stream with an error of ours. */
   #refuse(error: KvError): void {
     if (this.#ended) return;
-    this.#log.warn({ code: error.code, from: this.#stream.getPeer() }, error.message);
+    const status = toGrpcStatus(error, this.#host.nodeId);
+    this.#log.warn({ code: error.code, from: this.#stream.getPeer() }, status.details);
     this.#abandon();
-    this.#stream.emit('error', toGrpcStatus(error, this.#host.nodeId));
+    this.#stream.emit('error', status);
   }
 
   /** Nobody waits for anything any more. */

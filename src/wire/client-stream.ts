@@ -1,12 +1,12 @@
 import {
   Client,
-  credentials,
   status as grpcStatus,
   type ClientDuplexStream,
   type StatusObject,
 } from '@grpc/grpc-js';
 import { KvError } from '../core/errors.js';
 import type { Limits } from '../core/limits.js';
+import { CuttableCredentials } from './cuttable-credentials.js';
 import type { FrameWriter } from './frame-writer.js';
 import { clientOptions } from './grpc-options.js';
 import { v1 } from './messages.js';
@@ -37,6 +37,7 @@ export interface ClientStreamListener {
 export class ClientStream {
   readonly #endpoint: string;
   readonly #listener: ClientStreamListener;
+  readonly #credentials = new CuttableCredentials();
   readonly #client: Client;
   readonly #stream: ClientDuplexStream<Buffer, Buffer>;
   #unwrittenBytes = 0;
@@ -47,7 +48,7 @@ export class ClientStream {
     const { endpoint, path, limits, listener } = options;
     this.#endpoint = endpoint;
     this.#listener = listener;
-    this.#client = new Client(endpoint, credentials.createInsecure(), clientOptions(limits));
+    this.#client = new Client(endpoint, this.#credentials, clientOptions(limits));
     this.#stream = this.#client.makeBidiStreamRequest<Buffer, Buffer>(path, asIs, asIs);
     this.#stream.on('data', (bytes: Buffer) => this.#onData(bytes));
     this.#stream.on('drain', () => this.#settleFlow());
@@ -78,6 +79,7 @@ export class ClientStream {
     this.#over = true;
     this.#stream.cancel();
     this.#client.close();
+    this.#credentials.cut();
   }
 
   #settleFlow(): void {

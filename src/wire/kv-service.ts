@@ -1,5 +1,5 @@
 import type { UntypedServiceImplementation } from '@grpc/grpc-js';
-import { invalidArgument, KvError } from '../core/errors.js';
+import { invalidArgument, KvError, type Outcome } from '../core/errors.js';
 import { prefixEnd } from '../core/key-range.js';
 import { checkKey, checkValue, MAX_SCAN_LIMIT, type Limits } from '../core/limits.js';
 import { encodeRecord, versionOf } from '../core/record.js';
@@ -112,6 +112,7 @@ class KvService {
     context: UnaryContext,
   ): Promise<v1.BatchResponse.$Properties> {
     const { items, zone } = request;
+    const { signal } = context;
     if (items.length > MAX_BATCH_ITEMS) {
       throw invalidArgument('items', `${items.length}, the limit is ${MAX_BATCH_ITEMS}`);
     }
@@ -122,7 +123,7 @@ class KvService {
     let valueBytes = 0;
     const maxValueBytes = this.#options.limits.maxFrameBytes * BATCH_VALUE_SHARE;
     const work = async (): Promise<void> => {
-      while (next < items.length) {
+      while (next < items.length && !signal.aborted) {
         const index = next++;
         const item = items[index] as v1.BatchItem;
         let result: v1.BatchResult.$Properties;
@@ -140,6 +141,7 @@ class KvService {
       }
     };
     await Promise.all(Array.from({ length: Math.min(BATCH_PARALLELISM, items.length) }, work));
+    if (signal.aborted) throw callerGone('unknown');
     return { results };
   }
 
@@ -233,6 +235,7 @@ class KvService {
   async #execute(target: Target, context: UnaryContext): Promise<NodeAnswer> {
     const { backend } = this.#options;
     const { signal, deadlineMs } = context;
+    if (signal.aborted) throw callerGone('none');
     const answer = await new Promise<NodeAnswer>((resolve) => {
       const operation: KvOperation = {
         record: EMPTY_BYTES,
@@ -290,6 +293,10 @@ function failedResult(error: KvError): v1.BatchResult.$Properties {
     outcome: outcomeToWire(error.outcome),
     message: error.message,
   };
+}
+
+function callerGone(outcome: Outcome): KvError {
+  return new KvError('CANCELLED', 'the caller has gone', { outcome });
 }
 
 function failureError({ code, outcome, message }: NodeFailure): KvError {

@@ -3,6 +3,7 @@ import { KvError, type ErrorCode, type Outcome } from '../core/errors.js';
 import type { Receipt } from '../core/receipt.js';
 import { receiptFromWire, receiptToWire } from './codec.js';
 import { v1 } from './messages.js';
+import { plainDetails } from './grpc-details.js';
 import { asBuffer } from './services.js';
 
 interface WireStatus {
@@ -75,11 +76,11 @@ export function outcomeFromWire(outcome: v1.Outcome): Outcome {
   return outcome === v1.Outcome.NONE ? 'none' : 'unknown';
 }
 
-/** Anything thrown, as the error that callers see: what is not a KvError is a defect of ours. */
-export function toKvError(thrown: unknown, outcome: Outcome = 'none'): KvError {
+/** Anything thrown, as the error that callers see: what is not a KvError is a defect of ours, and leaves open what it did. */
+export function toKvError(thrown: unknown): KvError {
   if (thrown instanceof KvError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new KvError('INTERNAL', message, { outcome, cause: thrown });
+  return new KvError('INTERNAL', message, { outcome: 'unknown', cause: thrown });
 }
 
 /** A KvError as the status and trailers of a gRPC call. `node` names this node where the error names none. */
@@ -94,7 +95,7 @@ export function toGrpcStatus(error: KvError, node: string): StatusObject {
   }
   return {
     code: WIRE_STATUS[error.code].grpc,
-    details: error.message.slice(0, MAX_MESSAGE_CHARACTERS),
+    details: wellFormed(error.message.slice(0, MAX_MESSAGE_CHARACTERS)),
     metadata,
   };
 }
@@ -113,7 +114,7 @@ export function fromGrpcStatus(
   if (code === undefined || !Object.hasOwn(WIRE_STATUS, code)) {
     return new KvError(
       CODE_OF_GRPC[failure.code] ?? 'INTERNAL',
-      `${endpoint}: ${failure.details}`,
+      `${endpoint}: ${plainDetails(failure.details)}`,
       {
         outcome,
         node: endpoint,
@@ -127,6 +128,11 @@ export function fromGrpcStatus(
     node: textTrailer(metadata, TRAILER_NODE) ?? endpoint,
     ...(receipt === undefined ? {} : { receipt }),
   });
+}
+
+/** Without half surrogate pairs, which a cut leaves behind and which gRPC throws at. */
+function wellFormed(text: string): string {
+  return Buffer.from(text).toString();
 }
 
 function textTrailer(metadata: Metadata, name: string): string | undefined {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { handleUnaryCall, sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
 import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../core/limits.js';
 import { systemClock, type Clock } from '../io/clock.js';
@@ -43,6 +44,8 @@ export function unaryHandler<Request, Response>(
   const answer = async (call: ServerUnaryCall<Buffer, Buffer>): Promise<Buffer> => {
     const message = decodeBody(() => request.decode(call.request), request.name);
     const abort = new AbortController();
+    // A batch listens once for each item under way, and Node.js would warn of a leak.
+    setMaxListeners(0, abort.signal);
     // grpc-js calls it cancelled too when it has been answered.
     let answered = false;
     call.on('cancelled', () => {

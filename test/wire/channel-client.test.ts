@@ -1,3 +1,5 @@
+import { createServer, type AddressInfo } from 'node:net';
+import { queryObjects } from 'node:v8';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../../src/core/errors.js';
 import { DEFAULT_LIMITS, FRAME_CUT_BYTES } from '../../src/core/limits.js';
@@ -226,6 +228,28 @@ describe('a stream that pushes back', () => {
   });
 });
 
+describe('calls that fail while a stream pushes back', () => {
+  test('are not kept until it drains', async () => {
+    const { channel, server } = await open();
+    server.streams[0]?.pause();
+    const large = sendAll(channel, 60, () => new TestCall(new Uint8Array(1_000_000)));
+    await until(() => large.some(({ written }) => written));
+    let settled = 0;
+    class Countable extends TestCall {
+      override failed(): void {
+        settled++;
+      }
+    }
+    const waves = 30;
+    for (let wave = 1; wave <= waves; wave++) {
+      for (let i = 0; i < 500; i++) channel.send(new Countable(text('k'), 1));
+      await until(() => settled === wave * 500);
+    }
+    const kept = queryObjects(Countable, { format: 'count' });
+    expect(kept).toBeLessThan(3_000);
+  });
+});
+
 describe('a channel that breaks', () => {
   test('answers every sent call as in doubt, says so, and connects anew', async () => {
     const { channel, server, states } = await open();
@@ -276,6 +300,29 @@ describe('a channel that breaks', () => {
     await until(() => states.length > 1);
     expect(states[0]).toMatchObject({ kind: 'closed', code: 'UNAVAILABLE', fatal: false });
     expect(server.streams.length).toBeGreaterThan(1);
+  });
+
+  test('each attempt to reach a node that is stopped gives its socket back', async () => {
+    // As a stopped process does: connections are taken, nothing is said, and none is ever ended from this side.
+    let gone = 0;
+    const stopped = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.resume();
+      socket.on('error', () => {});
+      socket.on('close', () => gone++);
+      // A socket that is only half closed takes this for ever; one that is destroyed answers with a reset.
+      const poke = (): void => {
+        if (!socket.destroyed) socket.write('anyone there?', () => setImmediate(poke));
+      };
+      socket.on('end', poke);
+    });
+    await new Promise<void>((resolve) => stopped.listen(0, '127.0.0.1', resolve));
+    closers.push(() => void stopped.close());
+    const timers: Timers = {
+      ...systemTimers,
+      after: (delayMs, action) => systemTimers.after(delayMs > 2_000 ? 30 : delayMs, action),
+    };
+    connect(`127.0.0.1:${(stopped.address() as AddressInfo).port}`, { timers });
+    await until(() => gone >= 3);
   });
 
   test('a node of another protocol is fatal', async () => {

@@ -245,6 +245,21 @@ describe('the numbers of error codes', () => {
     expect(codeFromWire(4_711 as v1.ErrorCode)).toBe('INTERNAL');
   });
 
+  test('a status of gRPC itself is told in plain words, and names the endpoint once', () => {
+    const refused = 'Error: connect ECONNREFUSED 127.0.0.1:1';
+    const told: Readonly<Record<string, string>> = {
+      [`No connection established. Last error: ${refused}. Resolution note: `]:
+        'connection refused',
+      'No connection established. Last error: Error: odd. Resolution note: none': 'odd',
+      'Name resolution failed for target dns:host:1': 'its name cannot be resolved',
+      'Connection dropped': 'Connection dropped',
+    };
+    for (const [details, words] of Object.entries(told)) {
+      const failure = { code: grpcStatus.UNAVAILABLE, details, metadata: new Metadata() };
+      expect(fromGrpcStatus(failure, 'host:1', 'none').message).toBe(`host:1: ${words}`);
+    }
+  });
+
   test('a status of gRPC itself leaves open what its caller leaves open', () => {
     const failure = { code: grpcStatus.UNAVAILABLE, details: 'gone', metadata: new Metadata() };
     expect(fromGrpcStatus(failure, 'host:1', 'unknown')).toMatchObject({

@@ -159,6 +159,48 @@ describe('the unary calls of Kv', () => {
     impatient.close();
   });
 
+  test('a caller that goes away ends its batch: nothing more is begun', async () => {
+    node.coordinator.hold = true;
+    const before = node.coordinator.executed.length;
+    const impatient = openUnaryClient(node.endpoint, { timeoutMs: 300 });
+    const items = Array.from({ length: 2_000 }, (_, i) => ({
+      kind: 'put' as const,
+      key: text(`k${i}`),
+      value: text('v'),
+    }));
+    const error = await failureOf(impatient.batch(items));
+    expect(error).toMatchObject({ code: 'TIMED_OUT', outcome: 'unknown' });
+    await until(() => node.coordinator.held.length === 0);
+    node.coordinator.hold = false;
+    const begun = node.coordinator.executed.length - before;
+    expect(begun).toBeLessThan(1_000);
+    await client.get(text('k'));
+    expect(node.coordinator.executed.length - before).toBeLessThanOrEqual(begun + 1);
+    impatient.close();
+  });
+
+  test('a message that is cut within a character is told all the same', async () => {
+    const { coordinator } = node;
+    const answerOf = coordinator.answerOf.bind(coordinator);
+    for (const padding of ['', '.']) {
+      coordinator.answerOf = () => refusedWith('NO_QUORUM', padding + '😀'.repeat(2_000));
+      const error = await failureOf(client.get(text('k')));
+      expect(error).toMatchObject({ code: 'NO_QUORUM', message: /^\.?(😀)+\uFFFD?$/u });
+    }
+    coordinator.answerOf = answerOf;
+  });
+
+  test('what fails unexpectedly is in doubt', async () => {
+    const { coordinator } = node;
+    const execute = coordinator.execute.bind(coordinator);
+    coordinator.execute = () => {
+      throw new Error('a defect');
+    };
+    const error = await failureOf(client.put(text('k'), text('v')));
+    coordinator.execute = execute;
+    expect(error).toMatchObject({ code: 'INTERNAL', outcome: 'unknown' });
+  });
+
   test('every item of a batch has its own result, in order', async () => {
     const results = await client.batch([
       { kind: 'put', key: text('a'), value: text('1'), version: version(10) },
