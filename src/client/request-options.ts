@@ -8,7 +8,7 @@ import {
 import { invalidArgument } from '../core/errors.js';
 import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../core/limits.js';
 import { MAX_LOGICAL, MAX_WALL_MS, encodeVersion, type Version } from '../core/version.js';
-import { typeOf } from './codec.js';
+import { encodeText, typeOf } from './codec.js';
 import type { BatchOptions, KvDefaults, ReadOptions, WriteOptions } from './kv.js';
 
 /** How one request is to be carried out: checked, and with nothing left open. */
@@ -143,7 +143,10 @@ function checkLevel(field: string, level: Consistency): Consistency {
 }
 
 function checkZone(zone: string): string {
-  if (typeof zone === 'string' && zone.length > 0 && zone.length <= 64) return zone;
+  if (typeof zone === 'string' && zone.length > 0 && zone.length <= 64) {
+    encodeText('zone', zone);
+    return zone;
+  }
   throw invalidArgument('zone', `must be a string of 1 to 64 characters, got ${show(zone)}`);
 }
 

@@ -94,13 +94,13 @@ async function fetchPage(
   token: Uint8Array,
   signal: AbortSignal,
 ): Promise<Page> {
-  session.checkOpen();
   const deadlineMs = session.nowMs() + plan.timeoutMs;
   const tried: PastAttempt[] = [];
   const route = { kind: 'get', zone: plan.zone, keyHash: session.anyHash(), tried } as const;
   session.budget.deposit(session.nowMs());
   for (let waits = 0; ; waits++) {
     if (signal.aborted) throw cancelled(signal);
+    session.checkOpen();
     const nowMs = session.nowMs();
     const remainingMs = deadlineMs - nowMs;
     if (remainingMs < 1) throw timedOut(session, plan, tried);

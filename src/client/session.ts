@@ -146,10 +146,10 @@ export class Session {
 
   /** What is wrong with each endpoint, in one line. */
   unreachable(): string {
-    const reasons = this.map.nodes.map(
-      ({ name, failure }) => `${name}: ${failure?.message ?? 'no answer yet'}`,
+    const reasons = this.map.nodes.map(({ name, failure }) =>
+      saidOf(name, failure?.message ?? 'no answer yet'),
     );
-    for (const { endpoint, message } of this.map.refused) reasons.push(`${endpoint}: ${message}`);
+    for (const { endpoint, message } of this.map.refused) reasons.push(saidOf(endpoint, message));
     return reasons.join('; ');
   }
 
@@ -243,4 +243,9 @@ export class Session {
       node.silent = node.open;
     }
   }
+}
+
+/** Names the node, unless the message begins with its name. */
+function saidOf(name: string, message: string): string {
+  return message.startsWith(name) ? message : `${name}: ${message}`;
 }

@@ -45,6 +45,7 @@ describe('connecting', () => {
     expect(error).toMatchObject({ code: 'UNAVAILABLE', outcome: 'none' });
     expect(error.message).toContain('n1:7101: connection refused');
     expect(error.message).toContain('nowhere:1: connection refused');
+    expect(error.message.match(/nowhere:1/g)).toHaveLength(1);
     expect(cluster.time.clock.monotonicMs()).toBe(1_000);
   });
 
@@ -249,6 +250,21 @@ describe('closing', () => {
     expect(cluster.nodes.every(({ links }) => links.size === 0)).toBe(true);
     await cluster.time.advance(100);
     expect(cluster.time.waiting).toBe(0);
+  });
+
+  test('ends a scan that would ask again', async () => {
+    const cluster = new FakeCluster();
+    const kv = await cluster.connect();
+    for (const node of cluster.nodes) {
+      node.behaviour = { kind: 'refuse', code: 'UNAVAILABLE', outcome: 'none' };
+    }
+    const page = kv.scan()[Symbol.asyncIterator]().next();
+    const startMs = cluster.time.clock.monotonicMs();
+    const closed = kv.close();
+    const error = await outcomeUnderTime(cluster, page);
+    expect(error).toMatchObject({ code: 'UNAVAILABLE', message: /closed/ });
+    expect(cluster.time.clock.monotonicMs() - startMs).toBeLessThan(1_000);
+    await resultUnderTime(cluster, closed);
   });
 
   test('does not wait for ever', async () => {

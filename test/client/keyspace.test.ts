@@ -147,6 +147,11 @@ describe('bad arguments are refused before anything is sent, with the field and 
       /^consistency: unknown level "SOME"; the levels are ONE, TWO, .*LINEARIZABLE/,
     ],
     [
+      'a zone that UTF-8 cannot say',
+      (kv) => kv.get('k', { zone: 'z\ud800' }),
+      /^zone: holds half a surrogate pair/,
+    ],
+    [
       'a local level without a zone',
       (kv) => kv.put('k', 'v', { consistency: 'LOCAL_QUORUM' }),
       /^zone: LOCAL_QUORUM counts the replicas of one zone/,
