@@ -14,7 +14,7 @@ export interface PastAttempt {
   message: string;
 }
 
-/** As many attempts as an error message tells of; of the rest it tells the number. */
+/** As many answers as an error message tells of; of the rest it tells the number. */
 const TOLD = 6;
 
 /** The outcome of an operation is that of all its attempts: `none` only when every one was answered `none`. */
@@ -23,15 +23,19 @@ export function outcomeOf(attempts: readonly PastAttempt[]): Outcome {
   return 'none';
 }
 
-/** `n1: no answer in 2500 ms; n2: NO_QUORUM, needs 2 of 3`; the latest attempts, oldest first. */
+/** `n1: no answer in 2500 ms; n2, n3: NO_QUORUM, needs 2 of 3`: what was said, and by whom; the latest, oldest first. */
 export function describeAttempts(attempts: readonly PastAttempt[]): string {
-  const told = attempts
-    .slice(-TOLD)
-    .map(({ node, code, message }) =>
-      code === undefined ? `${node.name}: ${message}` : `${node.name}: ${code}, ${message}`,
-    );
-  const untold = attempts.length - told.length;
-  return (untold > 0 ? [`${untold} before`, ...told] : told).join('; ');
+  const saidBy = new Map<string, Set<string>>();
+  for (const { node, code, message } of attempts) {
+    const said = code === undefined ? message : `${code}, ${message}`;
+    const nodes = saidBy.get(said);
+    if (nodes === undefined) saidBy.set(said, new Set([node.name]));
+    else nodes.add(node.name);
+  }
+  const all = [...saidBy].map(([said, nodes]) => `${[...nodes].join(', ')}: ${said}`);
+  const told = all.slice(-TOLD);
+  const untold = all.length - told.length;
+  return (untold > 0 ? [`${untold} others before`, ...told] : told).join('; ');
 }
 
 /** A node that does not answer is given half of what time remains, though not less than this, while others are there. */

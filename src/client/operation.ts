@@ -224,7 +224,7 @@ export abstract class Operation implements NodeCall {
     if (code === 'QUARANTINED') node.quarantined = true;
     else if (ofTheNode) node.failed(nowMs);
     else node.answered();
-    if (!ERROR_CODES[code].retryable && !ofTheNode) {
+    if ((!ERROR_CODES[code].retryable && !ofTheNode) || this.#isStampRefusedAgain(code)) {
       this.#giveUp();
     } else if (code === 'CLOCK_DRIFT') {
       this.session.resyncClock();
@@ -234,6 +234,12 @@ export abstract class Operation implements NodeCall {
     } else {
       this.#wait(nowMs, 0);
     }
+  }
+
+  /** One node may have a wrong clock; where a second one says the same of a stamp that stays, asking on is idle. */
+  #isStampRefusedAgain(code: ErrorCode): boolean {
+    if (code !== 'CLOCK_DRIFT' || !this.#ownStamp) return false;
+    return this.#attempts.filter((attempt) => attempt.code === code).length > 1;
   }
 
   /** An attempt that was given up on has been refused after all: what matters of it is whether it may have happened. */

@@ -7,11 +7,13 @@ const SOCKET_ERRORS: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'no answer to connecting',
 };
 
-/** What grpc-js says of a failure, without its wrapping and without the address, which whoever asked knows. */
+const MOMENT = / \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/;
+
+/** What grpc-js says of a failure, without its wrapping, the time, and the address, which whoever asked knows. */
 export function plainDetails(details: string): string {
   if (details.startsWith('Name resolution failed')) return 'its name cannot be resolved';
   const last = /^No connection established\. Last error: (.*?)\.? Resolution note: /s.exec(details);
   const reason = last?.[1] ?? details;
   const socketError = /\b(?:connect|read|write) (E[A-Z]+)\b/.exec(reason)?.[1] ?? '';
-  return SOCKET_ERRORS[socketError] ?? reason.replace(/^Error: /, '');
+  return SOCKET_ERRORS[socketError] ?? reason.replace(/^Error: /, '').replace(MOMENT, '');
 }

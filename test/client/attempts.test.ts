@@ -84,6 +84,15 @@ describe('an operation', () => {
     expect(error.message).toMatch(new RegExp(`${second}: no answer in \\d+ ms`));
   });
 
+  test('that every node refused for the same reason says it once', async () => {
+    const cluster = new FakeCluster();
+    const kv = await cluster.connect();
+    for (const node of cluster.nodes) node.behaviour = refuse('NO_QUORUM', 'none');
+    const put = kv.put('k', 'v', { timeoutMs: 1_000 });
+    const { message } = (await outcomeUnderTime(cluster, put)) as KvError;
+    expect(message).toMatch(/^as told \(\d+ attempts: n\d, n\d, n\d: NO_QUORUM, as told\)$/);
+  });
+
   test('keeps the code of the last answer when time runs out between two attempts', async () => {
     const cluster = new FakeCluster();
     const kv = await cluster.connect();
@@ -248,6 +257,17 @@ describe('a stamp that a node refuses', () => {
     await resultUnderTime(cluster, kv.put('k', 'v'));
     expect(cluster.sent).toHaveLength(3);
     for (const { record } of cluster.sent) expect(record).toEqual(cluster.sent[0]?.record);
+  });
+
+  test('that the caller gave is refused when a second node refuses it as well', async () => {
+    const cluster = new FakeCluster();
+    const kv = await cluster.connect();
+    for (const node of cluster.nodes) node.behaviour = refuse('CLOCK_DRIFT', 'none');
+    const version: Version = { wallMs: 5, logical: 0, writerHi: 1, writerLo: 2 };
+    const error = await outcomeUnderTime(cluster, kv.put('k', 'v', { version }));
+    expect(error).toMatchObject({ code: 'CLOCK_DRIFT', outcome: 'none' });
+    expect(new Set(cluster.route).size).toBe(2);
+    expect(cluster.sent).toHaveLength(2);
   });
 
   test('is kept when the caller gave it', async () => {

@@ -252,6 +252,8 @@ describe('the numbers of error codes', () => {
         'connection refused',
       'No connection established. Last error: Error: odd. Resolution note: none': 'odd',
       'Name resolution failed for target dns:host:1': 'its name cannot be resolved',
+      'No connection established. Last error: Protocol error (2026-01-02T03:04:05.678Z). Resolution note: ':
+        'Protocol error',
       'Connection dropped': 'Connection dropped',
     };
     for (const [details, words] of Object.entries(told)) {
