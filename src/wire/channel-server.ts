@@ -64,6 +64,7 @@ export class ServerChannel {
   readonly #running = new Map<number, RunningCall>();
   #runningBytes = 0;
   #answers: v1.Answer.$Properties[] = [];
+  #gatheredBytes = 0;
   #flushing = false;
   #unwrittenBytes = 0;
   #paused = false;
@@ -104,11 +105,12 @@ export class ServerChannel {
     this.#running.delete(id);
     this.#runningBytes -= running.bytes;
     const heavy = answer.record !== undefined || answer.body !== undefined;
-    this.#answers.push(
-      heavy && this.#unwrittenBytes > MAX_UNWRITTEN_BYTES
-        ? this.#refusal(id, 'OVERLOADED', 'answers are read too slowly')
-        : answer,
-    );
+    if (heavy && this.#unwrittenBytes + this.#gatheredBytes > MAX_UNWRITTEN_BYTES) {
+      this.#answers.push(this.#refusal(id, 'OVERLOADED', 'answers are read too slowly'));
+    } else {
+      this.#gatheredBytes += answerBytes(answer);
+      this.#answers.push(answer);
+    }
     if (!this.#flushing) {
       this.#flushing = true;
       this.#timers.turn(this.#flush);
@@ -223,6 +225,7 @@ export class ServerChannel {
     if (this.#ended) return;
     const answers = this.#answers;
     this.#answers = [];
+    this.#gatheredBytes = 0;
     let frame = new FrameWriter();
     let bytes = 0;
     for (let i = 0; i < answers.length; i++) {

@@ -158,6 +158,28 @@ describe('a channel of a node', () => {
   });
 });
 
+describe('answers that nobody reads', () => {
+  test('are held up to a bound, those of one turn included; beyond it reads are refused', async () => {
+    node.coordinator.records.set('large', recordOf('large', 'x'.repeat(1_048_576), 3));
+    node.coordinator.hold = true;
+    const channel = openRaw(client);
+    greet(channel);
+    const calls = Array.from({ length: 100 }, (_, i) => ({
+      ...GET,
+      key: text('large'),
+      id: i + 1,
+    }));
+    send(channel, ...calls);
+    await until(() => node.coordinator.held.length === 100);
+    node.coordinator.release();
+    await until(() => channel.answers.length === 100);
+    const refused = channel.answers.filter(({ code }) => codeFromWire(code) === 'OVERLOADED');
+    expect(channel.answers.length - refused.length).toBe(64);
+    expect(refused.every(({ outcome }) => outcome === v1.Outcome.NONE)).toBe(true);
+    channel.stream.cancel();
+  });
+});
+
 describe('a defect in one call', () => {
   test('is answered as INTERNAL and in doubt, and the channel goes on', async () => {
     const { coordinator } = node;
