@@ -3,7 +3,7 @@ import { PARTITIONS } from './placement.js';
 /** A set of partitions as it travels: 32 bytes, the lowest bit of the first byte first. */
 export type PartitionSet = Uint8Array;
 
-const PARTITION_SET_BYTES = PARTITIONS / 8;
+export const PARTITION_SET_BYTES = PARTITIONS / 8;
 
 export function emptyPartitionSet(): PartitionSet {
   return new Uint8Array(PARTITION_SET_BYTES);

@@ -110,7 +110,7 @@ class LevelStore implements Store {
 
   cursor(range: StoreRange): StoreCursor {
     try {
-      return new LevelCursor(iterate(this.#database, range));
+      return new LevelCursor(iterate(this.#database, range), range.lt);
     } catch (error) {
       throw storeErrorOf(error, 'a scan failed');
     }
@@ -191,23 +191,42 @@ function iterate(database: Database, range: StoreRange) {
 
 class LevelCursor implements StoreCursor {
   readonly #iterator: ReturnType<typeof iterate>;
+  readonly #end: Uint8Array;
+  /** Nothing was read yet, or LevelDB has said how it went. */
+  #isChecked = true;
 
-  constructor(iterator: ReturnType<typeof iterate>) {
+  constructor(iterator: ReturnType<typeof iterate>, end: Uint8Array) {
     this.#iterator = iterator;
+    this.#end = end;
   }
 
   async next(count: number): Promise<readonly StoreEntry[]> {
     try {
       const entries = await this.#iterator.nextv(count);
+      this.#isChecked = entries.length === 0;
       for (const entry of entries) entry[1] ??= NO_VALUE;
       return entries;
     } catch (error) {
+      this.#isChecked = true;
       throw storeErrorOf(error, 'a scan failed');
     }
   }
 
-  close(): Promise<void> {
-    return this.#iterator.close();
+  /**
+   * LevelDB steps over a block that it cannot read, and says so only when it comes to the end: so it is sent there. It reads
+   * its last block on that way, and is as frank about that one.
+   */
+  async close(): Promise<void> {
+    try {
+      if (!this.#isChecked) {
+        this.#iterator.seek(this.#end);
+        await this.#iterator.nextv(1);
+      }
+    } catch (error) {
+      throw storeErrorOf(error, 'a scan failed');
+    } finally {
+      await this.#iterator.close();
+    }
   }
 }
 

@@ -50,6 +50,7 @@ export type StoreEntry = readonly [key: Uint8Array, value: Uint8Array];
 export interface StoreCursor {
   /** Up to `count` further entries, in order; empty at the end. */
   next(count: number): Promise<readonly StoreEntry[]>;
+  /** Rejects when something that was passed over could not be read: what was given is then not all there is. */
   close(): Promise<void>;
 }
 

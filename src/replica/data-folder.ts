@@ -107,7 +107,8 @@ async function isEmpty(store: Store): Promise<boolean> {
   try {
     return (await cursor.next(1)).length === 0;
   } finally {
-    await cursor.close();
+    // The first entry tells, whatever is damaged behind it.
+    await cursor.close().catch(() => {});
   }
 }
 

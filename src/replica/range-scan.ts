@@ -1,5 +1,6 @@
 import { hash32 } from '../core/hash.js';
-import { PARTITIONS, partitionOf } from '../core/placement.js';
+import { hasPartition, PARTITION_SET_BYTES } from '../core/partition-set.js';
+import { partitionOf } from '../core/placement.js';
 import { headerOf, isIntact } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
 import type { ReplicaFailure, ReplicaPage, ReplicaScan } from '../io/peer.js';
@@ -13,8 +14,6 @@ const LOOKS_AT_LEAST = 1_024;
 
 /** Entries taken from the store at once, so that the event loop and the deadline get their turn. */
 const ENTRIES_AT_ONCE = 256;
-
-const BITMAP_BYTES = PARTITIONS / 8;
 
 /**
  * One page of a range. Bounded by the work done as well as by what is found: a range full of other partitions' keys costs
@@ -57,8 +56,10 @@ export async function scanPage(
 
 function checkScan(request: ReplicaScan): string | undefined {
   if (request.limit < 1) return `limit: ${request.limit}, the least is 1`;
-  if (request.partitions.length !== BITMAP_BYTES) return `partitions: not ${BITMAP_BYTES} bytes`;
-  if (request.whole.length !== BITMAP_BYTES) return `whole: not ${BITMAP_BYTES} bytes`;
+  if (request.partitions.length !== PARTITION_SET_BYTES)
+    return `partitions: not ${PARTITION_SET_BYTES} bytes`;
+  if (request.whole.length !== PARTITION_SET_BYTES)
+    return `whole: not ${PARTITION_SET_BYTES} bytes`;
   return undefined;
 }
 
@@ -81,11 +82,11 @@ class PageFiller {
     const key = userKeyOf(storeKey);
     const keyHash = hash32(key);
     const partition = partitionOf(keyHash);
-    if (has(this.#request.partitions, partition)) {
+    if (hasPartition(this.#request.partitions, partition)) {
       if (!isIntact(keyHash, stored)) {
         this.#corrupt.push(key);
       } else {
-        const record = has(this.#request.whole, partition) ? stored : headerOf(stored);
+        const record = hasPartition(this.#request.whole, partition) ? stored : headerOf(stored);
         const bytes = key.length + record.length;
         if (this.#entries.length > 0 && this.#bytes + bytes > this.#request.maxBytes) return false;
         this.#entries.push({ key, record });
@@ -102,12 +103,8 @@ class PageFiller {
     return { kind: 'page', entries: this.#entries, corrupt: this.#corrupt };
   }
 
-  /** There may be more. */
+  /** There may be more. Something has been looked at by then: a page has room for one entry at least. */
   stop(): ReplicaPage {
-    return this.#lastKey === undefined ? this.end() : { ...this.end(), scannedTo: this.#lastKey };
+    return { ...this.end(), scannedTo: this.#lastKey as Uint8Array };
   }
-}
-
-function has(bitmap: Uint8Array, partition: number): boolean {
-  return ((bitmap[partition >>> 3] as number) & (1 << (partition & 7))) !== 0;
 }

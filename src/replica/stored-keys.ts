@@ -57,17 +57,14 @@ export class StoredKeys {
   }
 
   async #addStored(filter: KeyFilter): Promise<void> {
-    let cursor: StoreCursor | undefined;
     try {
-      cursor = this.#store.cursor({ ...ALL_RECORDS, values: false });
-      while (this.#filter === filter) {
-        const entries = await cursor.next(KEYS_PER_TURN);
-        for (const [key] of entries) filter.add(hash32(userKeyOf(key)));
-        if (entries.length === 0) {
-          this.#complete = this.#filter === filter;
-          return;
-        }
+      const cursor = this.#store.cursor({ ...ALL_RECORDS, values: false });
+      try {
+        await this.#addAll(cursor, filter);
+      } finally {
+        await cursor.close();
       }
+      this.#complete = this.#filter === filter;
     } catch (error) {
       // Nothing is lost but speed.
       if (this.#filter === filter)
@@ -75,8 +72,15 @@ export class StoredKeys {
           { err: error },
           'the filter of keys is incomplete, so every key is looked up',
         );
-    } finally {
-      await cursor?.close();
+    }
+  }
+
+  /** Ends early when the filter is not the one that counts any more. */
+  async #addAll(cursor: StoreCursor, filter: KeyFilter): Promise<void> {
+    while (this.#filter === filter) {
+      const entries = await cursor.next(KEYS_PER_TURN);
+      if (entries.length === 0) return;
+      for (const [key] of entries) filter.add(hash32(userKeyOf(key)));
     }
   }
 }

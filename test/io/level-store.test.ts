@@ -1,4 +1,4 @@
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -7,6 +7,8 @@ import { StoreError } from '../../src/io/store.js';
 
 const KEY = Buffer.from('key');
 const VALUE = Buffer.from('value');
+
+const keyOf = (i: number) => Buffer.from(`k${String(i).padStart(5, '0')}`);
 
 describe('the folder of a LevelDB store', () => {
   let folder = '';
@@ -35,6 +37,34 @@ describe('the folder of a LevelDB store', () => {
     await rm(join(folder, 'removed'), { recursive: true });
     expect(await opener.hasRoom()).toBe(false);
     await store.close();
+  });
+
+  test('whose cursor passes over a damaged block says so at its close, and one that stops before does not', async () => {
+    const opener = levelStoreOpener(folder);
+    const store = await opener.open();
+    const batch = store.batch();
+    for (let i = 0; i < 2_000; i++) batch.put(keyOf(i), Buffer.alloc(200, i));
+    await batch.commit({ sync: true });
+    await store.close();
+    // Opening turns the log into a table.
+    await (await opener.open()).close();
+    const table = join(folder, (await readdir(folder)).find((name) => name.endsWith('.ldb')) ?? '');
+    const content = await readFile(table);
+    content.fill(0xff, content.length >> 1, (content.length >> 1) + 40);
+    await writeFile(table, content);
+
+    const damaged = await opener.open();
+    const walk = async (count: number, reverse: boolean) => {
+      const cursor = damaged.cursor({ gte: keyOf(0), lt: Buffer.from('l'), reverse });
+      let seen = 0;
+      while (seen < count) seen += (await cursor.next(100)).length;
+      await cursor.close();
+    };
+    for (const reverse of [false, true]) {
+      await expect(walk(300, reverse)).resolves.toBeUndefined();
+      await expect(walk(1_700, reverse)).rejects.toMatchObject({ reason: 'corrupt' });
+    }
+    await damaged.close();
   });
 
   test('is opened by one at a time', async () => {

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -6,9 +6,12 @@ import { levelStoreOpener } from '../../src/io/level-store.js';
 import { memoryStoreOpener } from '../../src/io/memory-store.js';
 import { StoreError, type StoreOpener } from '../../src/io/store.js';
 import { closeDataFolder, FOLDER_FORMAT, openDataFolder } from '../../src/replica/data-folder.js';
+import { recordKey } from '../../src/replica/layout.js';
 import { FORMAT_KEY, IDENTITY_KEY, sealNumber } from '../../src/replica/meta.js';
+import { scanPage } from '../../src/replica/range-scan.js';
 import { seededRandom } from '../seeded-random.js';
-import { IDENTITY } from './fixtures.js';
+import { createVirtualTime } from '../virtual-time.js';
+import { bytes, IDENTITY, recordOf, scanOf } from './fixtures.js';
 
 const random = seededRandom(5);
 
@@ -20,6 +23,8 @@ const put = async (opener: StoreOpener, key: Uint8Array, value: Uint8Array) => {
   await store.batch().put(key, value).commit({ sync: true });
   await store.close();
 };
+
+const keyOf = (i: number) => bytes(`k${String(i).padStart(5, '0')}`);
 
 describe('a data folder', () => {
   let disk: StoreOpener;
@@ -149,5 +154,28 @@ describe('a data folder in LevelDB', () => {
     expect(Buffer.compare(again.incarnation, folder.incarnation)).toBe(0);
     expect(again.stoppedCleanly).toBe(true);
     await closeDataFolder(again, true);
+  });
+
+  test('with a damaged block can be opened, and a page that would leave its keys out is refused', async () => {
+    const opener = levelStoreOpener(path);
+    const folder = await claim(opener);
+    const batch = folder.store.batch();
+    for (let i = 0; i < 2_000; i++) batch.put(recordKey(keyOf(i)), recordOf(keyOf(i), i));
+    await batch.commit({ sync: true });
+    await closeDataFolder(folder, true);
+    // Opening turns the log into a table.
+    await closeDataFolder(await claim(opener), true);
+    const tables = (await readdir(path)).filter((name) => name.endsWith('.ldb')).sort();
+    const table = join(path, tables[0] ?? '');
+    const content = await readFile(table);
+    content.fill(0xff, content.length >> 1, (content.length >> 1) + 40);
+    await writeFile(table, content);
+
+    const damaged = await claim(opener);
+    const scan = (limit: number) =>
+      scanPage(damaged.store, scanOf({ limit }), createVirtualTime().clock, Infinity);
+    expect(await scan(100)).toMatchObject({ kind: 'page' });
+    expect(await scan(1_900)).toMatchObject({ kind: 'refused', code: 'STORE_FAILED' });
+    await closeDataFolder(damaged, true);
   });
 });
