@@ -172,7 +172,8 @@ export interface Kv<V> extends AsyncDisposable {
   delete(key: Key, options?: WriteOptions): Promise<Written>;
   /**
    * Many operations, each with its own result, in the order given; they are carried out side by side, some hundreds at a
-   * time. Not a transaction, and operations on one key are not carried out in order, though of two writes the later wins.
+   * time. Not a transaction, and operations on one key are not carried out in order, though of two writes the later wins
+   * (unless the stamp of the earlier was refused by a node whose clock differs, and was replaced).
    */
   batch(
     operations: readonly BatchOperation<V>[],
