@@ -39,6 +39,7 @@ interface OutgoingCall {
   readonly onReply: OnReply;
   /** Set when it has arrived; a call that never will may be called `not-sent`. */
   arrived: boolean;
+  replied: boolean;
   withdrawn: boolean;
   incoming: IncomingCall | undefined;
 }
@@ -130,6 +131,7 @@ export class Channel {
       deadlineMs: client.clock.monotonicMs() + timeoutMs,
       onReply,
       arrived: false,
+      replied: false,
       withdrawn: false,
       incoming: undefined,
     };
@@ -146,6 +148,8 @@ export class Channel {
         timeoutMs,
         onCancel: undefined,
         reply: (reply, replyBytes) => {
+          if (call.replied) throw new Error(`answered twice: ${JSON.stringify(body)}`);
+          call.replied = true;
           call.incoming = undefined;
           this.#network.carry(server, client, replyBytes, () => {
             if (this.#epoch === epoch && this.#calls.delete(id)) onReply(reply, undefined);

@@ -109,6 +109,24 @@ export class SimClient {
     return draft.ended?.version;
   }
 
+  /** A write whose stamp the caller gives: `agoMs` old, so that it comes after newer ones. */
+  async putLate(key: string, agoMs: number, ask: Ask): Promise<void> {
+    const { level, zone = '' } = ask;
+    const value = this.#world.nextToken();
+    const started = { op: 'put', key, level, zone, value, foreignStamp: true } as const;
+    const draft = this.#begin(started);
+    const version: Version = {
+      wallMs: this.process.clock.wallMs() - Math.floor(agoMs),
+      logical: this.stream.below(3),
+      writerHi: this.stream.next(),
+      writerLo: this.stream.next(),
+    };
+    await this.#perform(draft, async () => {
+      await this.#connected().put(key, value, { ...optionsOf(ask), version });
+      return this.#written(draft, formatVersion(version));
+    });
+  }
+
   async delete(key: string, ask: Ask): Promise<string | undefined> {
     const draft = this.#beginDelete(key, ask);
     await this.#perform(draft, async () => {
@@ -182,7 +200,7 @@ export class SimClient {
     const { level, zone = '' } = ask;
     const op = tombstone ? 'delete' : 'put';
     const value = tombstone ? undefined : this.#world.nextToken();
-    const started = { op, key, level, zone, unstamped: true } as const;
+    const started = { op, key, level, zone, foreignStamp: true } as const;
     const draft = this.#begin({ ...started, ...(value === undefined ? {} : { value }) });
     const message: UnstampedPut = {
       kind: 'unstamped-put',

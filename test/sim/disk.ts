@@ -20,6 +20,8 @@ export interface DiskLatency {
   /** The mean of a synced commit. */
   readonly syncMs: number;
   readonly readMs: number;
+  /** The next entries of a cursor. */
+  readonly walkMs: number;
   readonly openMs: number;
 }
 
@@ -116,8 +118,8 @@ export class SimDisk {
     this.torn += written.length - kept;
   }
 
-  /** Flips one bit of one stored value among those whose keys `eligible` takes. The key, or undefined when there is none. */
-  flipBit(eligible: (key: Uint8Array) => boolean): Uint8Array | undefined {
+  /** Flips one bit of one stored value among those whose keys `eligible` takes. What was there; undefined: there was none. */
+  flipBit(eligible: (key: Uint8Array) => boolean): StoreEntry | undefined {
     const candidates = this.#entries
       .between('', '\u{ff}\u{ff}')
       .filter(
@@ -130,12 +132,16 @@ export class SimDisk {
     damaged[at] = (damaged[at] as number) ^ (1 << this.#stream.below(8));
     this.#entries.set(key, damaged);
     this.#flipped.add(key);
-    return bytesOf(key);
+    return [bytesOf(key), value];
   }
 
   /** Keys whose value is not what was written. */
   flippedKeys(): readonly Uint8Array[] {
     return [...this.#flipped].map(bytesOf);
+  }
+
+  isFlipped(key: Uint8Array): boolean {
+    return this.#flipped.has(textOf(key));
   }
 
   /** Everything on it, in order, as a reader of it would find it now. */
@@ -179,7 +185,7 @@ export class SimDisk {
     return {
       next: (count) =>
         new Promise((resolve) => {
-          user.post(this.#delayMs(this.#latency.readMs), () => {
+          user.post(this.#delayMs(this.#latency.walkMs), () => {
             const page = found.slice(at, at + count);
             at += page.length;
             resolve(

@@ -152,10 +152,10 @@ export const FAULTS = {
       (storeKey) =>
         compareKeys(storeKey, ALL_RECORDS.gte) >= 0 &&
         compareKeys(storeKey, ALL_RECORDS.lt) < 0 &&
-        !world.damagedStoreKeys.has(Buffer.from(storeKey).toString('latin1')),
+        !world.isDamaged(storeKey),
     );
     if (flipped === undefined) return undefined;
-    world.damagedStoreKeys.add(Buffer.from(flipped).toString('latin1'));
+    world.onDamage(...flipped);
     return () => {};
   },
   /** A node comes back with an empty disk. Not survivable yet: needs the rule for nodes that forgot. */

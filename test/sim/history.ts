@@ -28,8 +28,8 @@ export interface HistoryEntry {
   readonly version?: string;
   /** Of a write: every stamp that was sent for it, in any attempt. */
   readonly stamps?: readonly string[];
-  /** Of a write: true where a node stamped it and not its client. */
-  readonly unstamped?: boolean;
+  /** Of a write: true where its stamp is not from the clock of its SDK, but of the node or given by the caller. */
+  readonly foreignStamp?: boolean;
   /** Of a write: how many calls carried it to a node. */
   readonly attempts?: number;
   /** Of a get: at least this version was asked for. */

@@ -16,7 +16,7 @@ export interface Started {
   readonly value?: string;
   readonly minVersion?: string;
   readonly range?: { readonly gte: string; readonly lt: string };
-  readonly unstamped?: boolean;
+  readonly foreignStamp?: boolean;
 }
 
 export interface Ended {
@@ -104,7 +104,7 @@ function entryOf(draft: Draft, nowMs: number, endOrder: number): HistoryEntry {
     ...(version === undefined ? {} : { version }),
     ...(isWrite ? { stamps: [...stamps], attempts } : {}),
     ...(minVersion === undefined ? {} : { minVersion }),
-    ...(started.unstamped === true ? { unstamped: true } : {}),
+    ...(started.foreignStamp === true ? { foreignStamp: true } : {}),
     ...(ended?.holders === undefined ? {} : { holders: ended.holders }),
     ...(range === undefined ? {} : { range }),
     ...(ended?.found === undefined ? {} : { found: ended.found }),

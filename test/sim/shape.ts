@@ -62,12 +62,14 @@ export function drawShape(wish: ShapeWish): Shape {
     disk: {
       syncMs: stream.pick([0.5, 2, 10]),
       readMs: stream.pick([0.05, 0.2, 2]),
+      // A real disk holds more than a simulated one: what walks over all of it takes long.
+      walkMs: stream.pick([0.2, 2, 100]),
       openMs: 20,
     },
     skewMs: stream.pick([0, 20, 200]),
     driftRate: stream.pick([0, 0.0001, 0.001]),
     faultsMs: wish.faultsMs ?? DEFAULT_FAULTS_MS,
-    faultGapMs: stream.pick([400, 1_000, 2_500]),
-    faultsAtOnce: stream.pick([1, 2, 3]),
+    faultGapMs: stream.pick([150, 400, 1_000, 2_500]),
+    faultsAtOnce: stream.pick([1, 2, 3, 5]),
   };
 }

@@ -124,6 +124,16 @@ export const WORKLOADS = {
       : client.get(key, ask);
   }),
 
+  /** Writes with stamps of their own, often older than what is there already. */
+  late: forever((client, { keys }) => {
+    const { stream } = client;
+    const key = stream.pick(keys);
+    const ask: Ask = { level: stream.pick(['ONE', 'QUORUM']), timeoutMs: somePatience(stream) };
+    return stream.chance(0.6)
+      ? client.putLate(key, stream.exponential(300), ask)
+      : client.get(key, { ...ask, level: 'QUORUM' });
+  }),
+
   /** Within one zone, where each key has a replica in it. */
   zones: forever((client, shape) => {
     const { stream } = client;

@@ -39,8 +39,6 @@ export class World {
   readonly clients: SimClient[] = [];
   /** Whatever went wrong that no law speaks of. */
   readonly problems: string[] = [];
-  /** Store keys of records that a flipped bit has hit on some node. */
-  readonly damagedStoreKeys = new Set<string>();
   /** False: a clock was further off than is allowed. */
   clocksSane = true;
   /** True: a disk was emptied or put back. */
@@ -56,6 +54,8 @@ export class World {
   readonly #nodeStamps: { readonly node: string; readonly version: string }[] = [];
   readonly #backups = new Map<SimNode, SortedEntries>();
   readonly #workloads: readonly WorkloadName[];
+  /** The version of each record that a flipped bit has hit, on one node at most, by its store key. */
+  readonly #damage = new Map<string, Version>();
 
   constructor(
     shape: Shape,
@@ -173,18 +173,27 @@ export class World {
   holders(key: string, version: string, zone?: string): number {
     const storeKey = recordKey(Buffer.from(key));
     const least = parseVersion(version) as Version;
-    const damaged = this.damagedStoreKeys.has(storeKey.toString('latin1'));
+    const damage = this.#damage.get(nameOf(storeKey));
     let count = 0;
     for (const place of this.replicasOf(key)) {
       if (zone !== undefined && place.zone !== zone) continue;
       const node = this.nodes.find(({ id }) => id === place.node) as SimNode;
       const record = node.disk.holds(storeKey);
-      // A damaged copy was a sound one when it was counted; which it is, the disk cannot say.
-      if (damaged || (record !== undefined && compareVersions(versionOf(record), least) >= 0)) {
-        count++;
-      }
+      // A damaged copy counts as what it was: it was sound when its write was acknowledged.
+      const flipped = node.disk.isFlipped(storeKey) ? damage : undefined;
+      const held = flipped ?? (record === undefined ? undefined : versionOf(record));
+      if (held !== undefined && compareVersions(held, least) >= 0) count++;
     }
     return count;
+  }
+
+  isDamaged(storeKey: Uint8Array): boolean {
+    return this.#damage.has(nameOf(storeKey));
+  }
+
+  /** A bit of the record was flipped. */
+  onDamage(storeKey: Uint8Array, record: Uint8Array): void {
+    this.#damage.set(nameOf(storeKey), versionOf(record));
   }
 
   replicasOf(key: string): readonly ReplicaPlace[] {
@@ -272,13 +281,14 @@ export class World {
   }
 }
 
+function nameOf(storeKey: Uint8Array): string {
+  return Buffer.from(storeKey).toString('latin1');
+}
+
 function copiesOn(node: SimNode): ReadonlyMap<string, StoredRecord> {
   const copies = new Map<string, StoredRecord>();
-  const flipped = new Set(
-    node.disk.flippedKeys().map((key) => Buffer.from(key).toString('latin1')),
-  );
   for (const [storeKey, value] of node.disk.entries(ALL_RECORDS)) {
-    if (flipped.has(Buffer.from(storeKey).toString('latin1'))) continue;
+    if (node.disk.isFlipped(storeKey)) continue;
     const record = storedRecord(node.id, storeKey, value);
     copies.set(record.key, record);
   }

@@ -36,7 +36,7 @@ export function checkVersions(history: History, evidence: Evidence): Violation[]
 }
 
 function isStampedWrite(entry: HistoryEntry): boolean {
-  return isWrite(entry) && entry.unstamped !== true;
+  return isWrite(entry) && entry.foreignStamp !== true;
 }
 
 /** Each client in the order of time: what it stamps is above what it knew. */
