@@ -1,9 +1,9 @@
-import { formatVersion } from '../src/core/version.js';
 import type { BatchOperation, BatchResult } from '../src/index.js';
 import { bytesToJson, jsonToBytes } from './byte-text.js';
 import { entryView } from './entry-view.js';
 import { errorView, usageError } from './failure.js';
 import { parseJson } from './json-text.js';
+import { writtenView } from './written-view.js';
 
 const NAMES = { get: 'get', put: 'put', del: 'delete', delete: 'delete' } as const;
 
@@ -52,13 +52,7 @@ export function resultLine(
       ? line({ ok: true, ...about, found: false })
       : line({ ok: true, op, found: true, ...entryView(result.entry) });
   }
-  const { version, shadowedBy } = result.written;
-  return line({
-    ok: true,
-    ...about,
-    version: formatVersion(version),
-    ...(shadowedBy !== undefined && { shadowedBy: formatVersion(shadowedBy) }),
-  });
+  return line({ ok: true, op, ...writtenView(operation.key as Uint8Array, result.written) });
 }
 
 /** The line that answers a line which is no operation. */

@@ -117,6 +117,8 @@ _kvctl() {
   COMPREPLY=()
   while IFS= read -r line; do
     if [[ $line == :files ]]; then
+      # bash then quotes blanks and ends folders with a slash.
+      compopt -o filenames 2>/dev/null
       while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "$word")
     else
       line=\${line%%$'\\t'*}

@@ -1,5 +1,6 @@
 import { KvError } from '../src/core/errors.js';
 import type { Kv } from '../src/index.js';
+import { note } from './output.js';
 import type { Settings } from './settings.js';
 
 /** Connects as the global options say, for as long as `use` runs. Values are bytes. */
@@ -24,6 +25,9 @@ export async function withKv<T>(
   try {
     return await use(kv);
   } finally {
+    for (const { endpoint, message } of kv.cluster().refused) {
+      note(`warning: ${endpoint} was not used: ${message}`);
+    }
     await kv.close();
   }
 }

@@ -1,3 +1,4 @@
+import { getSystemErrorMap } from 'node:util';
 import { KvError } from '../src/core/errors.js';
 import type { Receipt } from '../src/core/receipt.js';
 import { formatVersion } from '../src/core/version.js';
@@ -81,9 +82,15 @@ export function errorView(error: unknown): ErrorView {
     return { code, message, outcome: 'none', retryable: false, advice };
   }
   if (isSystemError(error)) {
-    const { code, message } = error;
-    const advice = 'Check the path and its permissions.';
-    return { code, message, outcome: 'none', retryable: false, advice };
+    const { code, message, path, errno = 0 } = error;
+    const problem = getSystemErrorMap().get(errno)?.[1];
+    return {
+      code,
+      message: path === undefined || problem === undefined ? message : `${path}: ${problem}`,
+      outcome: 'none',
+      retryable: false,
+      advice: 'Check the path, its permissions and the space that is left.',
+    };
   }
   return {
     code: 'INTERNAL',
@@ -98,6 +105,8 @@ export function errorView(error: unknown): ErrorView {
 export function errorLines(view: ErrorView): string[] {
   const lines = [`error: ${multiline(view.message)} [${view.code}]`];
   if (view.outcome === 'unknown') lines.push('  It may have taken effect, or may still.');
+  // A refusal of a field says so in its advice; a failure that can be tried again leaves people wondering.
+  else if (view.retryable) lines.push('  It had no effect.');
   for (const replica of view.receipt?.replicas ?? []) lines.push(`  ${replicaLine(replica)}`);
   if (view.advice !== '') lines.push(`  ${view.advice}`);
   return lines;

@@ -14,7 +14,7 @@ export interface PumpOptions {
   /** Puts have begun to fail, or have recovered. */
   onTrouble(error: KvError | undefined): void;
   /** Something stopped the import. Called once; it is thrown by whatever is called next, too. */
-  onFailure(error: unknown): void;
+  onFailure(error: unknown, index: number): void;
 }
 
 /** Of puts under way, so that huge values do not fill the memory. */
@@ -58,7 +58,7 @@ export class ImportPump {
     void this.#putUntilDone(index, key, value).then(
       () => this.#ended(name, value.length),
       (error: unknown) => {
-        this.#fail(error);
+        this.#fail(error, index);
         this.#ended(name, value.length);
       },
     );
@@ -110,11 +110,11 @@ export class ImportPump {
     await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
 
-  #fail(error: unknown): void {
+  #fail(error: unknown, index: number): void {
     this.stop();
     if (this.#failure !== undefined) return;
     this.#failure = error;
-    this.#options.onFailure(error);
+    this.#options.onFailure(error, index);
   }
 
   #inTrouble(error: KvError): void {

@@ -53,8 +53,11 @@ export async function runImport(
           ? 'Puts succeed again.'
           : `Puts fail and are tried again: ${error.message} [${error.code}]`,
       ),
-    // Whoever waits for input need not wait for more of it.
-    onFailure: () => input.chunks.destroy(),
+    onFailure: (_error, index) => {
+      if (signal === undefined) progress.note(`Giving up at record ${formatCount(index + 1)}.`);
+      // Whoever waits for input need not wait for more of it.
+      input.chunks.destroy();
+    },
   });
   let signal: NodeJS.Signals | undefined;
   const interrupt = (received: NodeJS.Signals) => {

@@ -1,5 +1,6 @@
 import { createReadStream, statSync, type Stats } from 'node:fs';
 import type { Readable } from 'node:stream';
+import { DEFAULT_LIMITS } from '../src/core/limits.js';
 import { usageError } from './failure.js';
 
 /** A file, or standard input for `-` and for nothing. */
@@ -28,13 +29,18 @@ export function openInput(path: string | undefined, missing: string): Input {
   };
 }
 
-/** All of it. Refuses more than `maxBytes`, of which nothing could be stored. */
+/** All of it. Refuses more than `maxBytes`, which no node stores. */
 export async function readWhole(input: Input, maxBytes: number): Promise<Uint8Array> {
   const parts: Buffer[] = [];
   let bytes = 0;
   for await (const part of input.chunks as AsyncIterable<Buffer>) {
     bytes += part.length;
-    if (bytes > maxBytes) throw usageError(`the value is longer than ${maxBytes} bytes`);
+    if (bytes > maxBytes) {
+      throw usageError(
+        `value: longer than ${maxBytes} bytes, which no node stores`,
+        `The limit is ${DEFAULT_LIMITS.maxValueBytes} bytes, or what nodes were started with (--max-value-bytes).`,
+      );
+    }
     parts.push(part);
   }
   return Buffer.concat(parts);

@@ -6,8 +6,8 @@ import { dataFlushed, note } from './output.js';
 import { createProgram, stderrColours } from './program.js';
 
 // Whoever reads the output may have read enough: `kvctl scan | head`.
-process.stdout.on('error', endQuietly);
-process.stderr.on('error', endQuietly);
+process.stdout.on('error', endForWantOfOutput);
+process.stderr.on('error', endForWantOfOutput);
 
 await run(process.argv);
 
@@ -43,6 +43,9 @@ function report(error: unknown, format: string | undefined): number {
   return exitCodeOf(error);
 }
 
-function endQuietly(error: NodeJS.ErrnoException): void {
-  process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.error);
+/** Quietly where the reader has gone. Anything else, a full disk for one, means that data is missing. */
+function endForWantOfOutput(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(EXIT.ok);
+  note(`error: the output is not complete: ${error.message} [${error.code ?? 'INTERNAL'}]`);
+  process.exit(EXIT.error);
 }

@@ -1,12 +1,17 @@
-import { open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { usageError } from './failure.js';
 
-/** A file that appears whole or not at all: written beside its place, synced, then renamed. */
+/**
+ * A file that appears whole or not at all: written beside its place, synced, then renamed. What is no ordinary file (a pipe,
+ * a device) is written as it is: renaming would put a file in its stead.
+ */
 export class OutputFile {
   readonly #path: string;
   readonly #handle: FileHandle;
-  readonly #part: string;
+  /** Undefined for what is written in place. */
+  readonly #part: string | undefined;
 
-  private constructor(path: string, part: string, handle: FileHandle) {
+  private constructor(path: string, part: string | undefined, handle: FileHandle) {
     this.#path = path;
     this.#part = part;
     this.#handle = handle;
@@ -14,8 +19,13 @@ export class OutputFile {
 
   /** Throws what the system says of the folder. */
   static async open(path: string): Promise<OutputFile> {
-    const part = `${path}.${process.pid}.part`;
-    return new OutputFile(path, part, await open(part, 'w'));
+    // Of a link, what it names is replaced, not the link.
+    const place = await realpath(path).catch(() => path);
+    const there = await stat(place).catch(() => undefined);
+    if (there?.isDirectory() === true) throw usageError(`${path} is a directory, not a file`);
+    const isOrdinary = there === undefined || there.isFile();
+    const part = isOrdinary ? `${place}.${process.pid}.part` : undefined;
+    return new OutputFile(place, part, await open(part ?? place, 'w'));
   }
 
   async write(text: string): Promise<void> {
@@ -23,13 +33,13 @@ export class OutputFile {
   }
 
   async commit(): Promise<void> {
-    await this.#handle.sync();
+    if (this.#part !== undefined) await this.#handle.sync();
     await this.#handle.close();
-    await rename(this.#part, this.#path);
+    if (this.#part !== undefined) await rename(this.#part, this.#path);
   }
 
   async abandon(): Promise<void> {
     await this.#handle.close().catch(() => undefined);
-    await rm(this.#part, { force: true });
+    if (this.#part !== undefined) await rm(this.#part, { force: true });
   }
 }

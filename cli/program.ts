@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, type Option } from 'commander';
 import pc from 'picocolors';
 import { RELEASE } from '../src/release.js';
 import { batchCommand } from './commands/batch.js';
@@ -55,12 +55,24 @@ Examples:
   program.addCommand(completionCommand()).addCommand(versionCommand());
   program.addCommand(completeCommand(program), { hidden: true });
   program.addCommand(echoServerCommand(), { hidden: true });
-  behaveAlike(program);
+  behaveAlike(program, program.options);
   return program;
 }
 
+/** Commands that read and write no keys, with the global options that mean something to them. Help shows no others. */
+const TO_NODES = ['--endpoints', '--timeout', '--output'];
+const NOT_FOR_KEYS: Readonly<Record<string, readonly string[]>> = {
+  cluster: TO_NODES,
+  node: TO_NODES,
+  clock: TO_NODES,
+  explain: TO_NODES,
+  version: ['--output'],
+  serve: [],
+  completion: [],
+};
+
 /** Commands that are made apart inherit nothing. */
-function behaveAlike(command: Command): void {
+function behaveAlike(command: Command, globalOptions: readonly Option[]): void {
   command
     .exitOverride()
     .showSuggestionAfterError()
@@ -68,10 +80,15 @@ function behaveAlike(command: Command): void {
     .configureHelp({
       showGlobalOptions: true,
       sortOptions: false,
+      visibleGlobalOptions: ({ parent }) => (parent === null ? [] : [...globalOptions]),
       styleTitle: (text) => stdoutColours.bold(text),
     })
     .configureOutput({ outputError: (text, write) => write(stderrColours.red(text)) });
-  command.commands.forEach(behaveAlike);
+  for (const sub of command.commands) {
+    const names = NOT_FOR_KEYS[sub.name()];
+    const isShown = ({ long }: Option) => names === undefined || names.includes(long ?? '');
+    behaveAlike(sub, globalOptions.filter(isShown));
+  }
 }
 
 /** NO_COLOR and what is not a terminal: no colours. Each stream is judged by itself. */

@@ -24,11 +24,22 @@ export type InputRecord =
       readonly text: string;
     };
 
-/** By the name's extension; else by the first byte that is not blank: `[` begins an array, `{` a line of JSON, else CSV. */
+/**
+ * By the name's extension; else by the first byte that is not blank: `[` begins an array, `{` a line of JSON, else CSV. Throws
+ * {@link BrokenInput} where it can be none of them.
+ */
 export function detectFormat(fileName: string, start: Uint8Array): RecordFormat {
   const extension = /\.([a-z]+)$/i.exec(fileName)?.[1]?.toLowerCase();
   if (extension === 'csv') return 'csv';
   if (extension === 'jsonl' || extension === 'ndjson') return 'jsonl';
+  if (start[0] === 0x1f && start[1] === 0x8b) {
+    throw new BrokenInput(
+      1,
+      0,
+      'is compressed with gzip; unpack it first: gunzip -c FILE | kvctl import',
+    );
+  }
+  if (start.includes(0)) throw new BrokenInput(1, 0, 'is binary, or text that is not UTF-8');
   const first = Buffer.from(start).toString('utf8').trim().charAt(0);
   // Arrays of a .jsonl file are records; elsewhere an array is what holds them.
   if (first === '[') return 'json';
@@ -127,6 +138,12 @@ function uniqueColumns(header: readonly string[]): string[] {
   return [...header];
 }
 
+const LONGEST_PROBLEM = 200;
+
 function csvProblem(error: CsvError): string {
-  return `is not CSV: ${error.message}`;
+  // Some messages hold the whole field.
+  const { message } = error;
+  const shown =
+    message.length > LONGEST_PROBLEM ? `${message.slice(0, LONGEST_PROBLEM)}…` : message;
+  return `is not CSV: ${shown}`;
 }

@@ -29,7 +29,7 @@ export class BrokenInput extends CommandFailure {
       1,
       'BROKEN_INPUT',
       `line ${line} (byte ${byte}): ${problem}`,
-      'Records before it were read. Mend the input; --format says what it is, where that was guessed wrong.',
+      'Records before it are stored. Mend the input; --format says what it is, where that was guessed wrong.',
     );
   }
 }

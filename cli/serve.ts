@@ -1,7 +1,10 @@
 import { Command, Option } from 'commander';
 import pino from 'pino';
+import { KvError } from '../src/core/errors.js';
 import { startNode } from '../src/start-node.js';
 import { environmentName, loadConfig, SETTINGS, type NodeConfig } from './config.js';
+import { EXIT } from './exit-code.js';
+import { CommandFailure } from './failure.js';
 
 /** `kvctl serve`: runs one node in the foreground until SIGTERM or SIGINT. */
 export function serveCommand(): Command {
@@ -53,7 +56,9 @@ async function serve(config: NodeConfig): Promise<void> {
       'started with --unsafe-faults: whoever reaches this node can cut it off and skew it',
     );
   }
-  const node = await startNode(config, log);
+  const node = await startNode(config, log).catch((error: unknown) => {
+    throw cannotListen(error);
+  });
   log.info(
     {
       endpoint: node.endpoint,
@@ -71,6 +76,18 @@ async function serve(config: NodeConfig): Promise<void> {
   log.info({ signal, graceMs: config.graceMs }, `${signal}: finishing what is under way`);
   await node.stop();
   log.info({}, 'stopped');
+}
+
+/** The only thing that is unavailable to a node that starts is its own address: to point at --endpoints would mislead. */
+function cannotListen(error: unknown): unknown {
+  if (!(error instanceof KvError) || error.code !== 'UNAVAILABLE') return error;
+  return new CommandFailure(
+    EXIT.error,
+    'CANNOT_LISTEN',
+    `listen: ${error.message}`,
+    'End what listens there (see `ss -ltnp`), or give another address with --listen.',
+    { cause: error },
+  );
 }
 
 /** One line an event for people: time, level, message, then the fields. */

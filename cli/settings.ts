@@ -22,12 +22,15 @@ export interface Settings {
 export function addGlobalOptions(program: Command): Command {
   return program
     .addOption(
-      new Option('--endpoints <list>', 'nodes to connect to, HOST:PORT,...')
+      new Option('--endpoints <list>', 'nodes to find the cluster by, HOST:PORT,...')
         .env('KVCTL_ENDPOINTS')
         .default(DEFAULT_ENDPOINTS),
     )
     .addOption(
-      new Option('--consistency <level>', 'how many replicas must answer (default: QUORUM)')
+      new Option(
+        '--consistency <level>',
+        'how many replicas must answer (default: QUORUM; LINEARIZABLE: not yet)',
+      )
         .choices(CONSISTENCY_LEVELS)
         .argParser(levelArgument),
     )
@@ -79,13 +82,13 @@ export function keyArgument(key: string, isHex: boolean): Uint8Array {
   if (!isHex) return Buffer.from(key, 'utf8');
   const bytes = hexToBytes(key);
   if (bytes === undefined) {
-    throw usageError(`KEY: "${key}" is not an even number of hexadecimal digits`);
+    throw usageError(`--key-hex: "${key}" is not an even number of hexadecimal digits`);
   }
   return bytes;
 }
 
 export const keyHexOption = (): Option =>
-  new Option('--key-hex', 'KEY is hexadecimal digits instead of text');
+  new Option('--key-hex', 'keys are hexadecimal digits instead of text');
 
 /** For `argParser`: a duration of at least one millisecond. */
 export function durationArgument(text: string): number {

@@ -194,10 +194,13 @@ function addForNodes(
 function workplaceOf(command: Command): Workplace {
   const folder = command.optsWithGlobals<{ stateDir: string }>().stateDir;
   const stateFolder = resolve(folder);
-  const shownFolder = relative(process.cwd(), stateFolder);
+  const near = relative(process.cwd(), stateFolder);
+  const shownFolder = near.startsWith('..') || near === '' ? stateFolder : near;
+  const isDefault = stateFolder === resolve(DEFAULT_STATE_FOLDER);
   return {
     stateFolder,
-    shownFolder: shownFolder.startsWith('..') || shownFolder === '' ? stateFolder : shownFolder,
+    shownFolder,
+    script: isDefault ? 'npm run cluster --' : `npm run cluster -- --state-dir ${shownFolder}`,
     say: (line) => process.stdout.write(`${line}\n`),
   };
 }
@@ -225,9 +228,7 @@ async function confirmWipe({ shownFolder }: Workplace): Promise<void> {
   if (!/^y(es)?$/i.test(answer.trim())) throw new Problem('Nothing was deleted.');
 }
 
-function summary({ stateFolder, shownFolder }: Workplace, state: ClusterState): string {
-  const isDefaultFolder = stateFolder === resolve(DEFAULT_STATE_FOLDER);
-  const script = `npm run cluster --${isDefaultFolder ? '' : ` --state-dir ${shownFolder}`}`;
+function summary({ shownFolder, script }: Workplace, state: ClusterState): string {
   const isDefaultLayout = endpointsOf(state) === endpointsOf(DEFAULT_LAYOUT);
   const find = `eval "$(${script.replace('run', 'run --silent')} env)"`;
   return [

@@ -40,7 +40,7 @@ export async function up(at: Workplace, wanted: Partial<Layout>): Promise<Cluste
   refuseOtherLayout(at, state, wanted);
   for (const { id } of placesOf(state)) {
     if (processOf(state, id) === 'paused') {
-      at.say(`${id} is paused and stays so. To go on: \`npm run cluster -- resume ${id}\`.`);
+      at.say(`${id} is paused and stays so. To go on: \`${at.script} resume ${id}\`.`);
     }
   }
   if (placesOf(state).every(({ id }) => isThere(state, id))) at.say('Already running.');
@@ -55,7 +55,7 @@ export async function start(at: Workplace, ids: readonly string[]): Promise<void
     const process = processOf(state, id);
     if (process === 'running') at.say(`${id} is already running.`);
     if (process === 'paused') {
-      throw new Problem(`${id} is paused: \`npm run cluster -- resume ${id}\`.`);
+      throw new Problem(`${id} is paused: \`${at.script} resume ${id}\`.`);
     }
   }
   await startMissing(at, state, places);
@@ -121,7 +121,7 @@ function refuseOtherLayout(at: Workplace, state: ClusterState, wanted: Partial<L
   if (nodeCount === state.nodeCount && basePort === state.basePort) return;
   throw new Problem(
     `The cluster in ${at.shownFolder} has ${state.nodeCount} node(s) from port ${state.basePort}, and its data is placed for them. ` +
-      'For another one, delete it first (`npm run cluster -- wipe`), or use another folder (`--state-dir`).',
+      `For another one, delete it first (\`${at.script} wipe\`), or use another folder (\`--state-dir\`).`,
   );
 }
 
@@ -148,7 +148,7 @@ async function startMissing(
     writeState(at.stateFolder, state);
     started.push(node);
   }
-  await waitUntilReady(state, at.stateFolder, started);
+  await waitUntilReady(state, at, started);
   for (const { place, identity } of started) {
     at.say(`${place.id} runs at ${place.endpoint} (process ${identity.pid}).`);
   }
@@ -194,7 +194,7 @@ function signalEach(
   for (const { id } of selectPlaces(state, ids)) {
     const { process } = recordOf(state, id);
     if (process === null || signalOwn(process, signal) === 'gone') {
-      throw new Problem(`${id} is not running. Start it: \`npm run cluster -- start ${id}\`.`, 5);
+      throw new Problem(`${id} is not running. Start it: \`${at.script} start ${id}\`.`, 5);
     }
     at.say(`${id} ${done}.`);
   }

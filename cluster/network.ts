@@ -41,7 +41,7 @@ export async function partition(
       : `${names} and ${rest} neither reach nor hear each other.`,
   );
   at.say(
-    'To mend it: `npm run cluster -- heal`. A node that starts again forgets its faults; the other end of a cut keeps it.',
+    `To mend it: \`${at.script} heal\`. A node that starts again forgets its faults; the other end of a cut keeps it.`,
   );
 }
 
@@ -54,7 +54,7 @@ export async function heal(at: Workplace): Promise<void> {
   for (const [id, { skewMs }] of now) {
     if (skewMs === 0) continue;
     at.say(
-      `The clock of ${id} is still ${formatSkew(skewMs)} off: \`npm run cluster -- skew ${id} 0ms\`.`,
+      `The clock of ${id} is still ${formatSkew(skewMs)} off: \`${at.script} skew ${id} 0ms\`.`,
     );
   }
 }
@@ -75,7 +75,7 @@ export async function delay(at: Workplace, nodeId: string, delayMs: number): Pro
   at.say(
     delayMs === 0
       ? `${nodeId} is as quick as it can be again.`
-      : `${nodeId} takes ${delayMs} ms longer over everything, until \`npm run cluster -- heal\` or its next start.`,
+      : `${nodeId} takes ${delayMs} ms longer over everything, until \`${at.script} heal\` or its next start.`,
   );
 }
 
@@ -97,8 +97,8 @@ async function changeFaults(
     if (process === 'running') return true;
     const cannot =
       process === 'paused'
-        ? `${id} is paused, so it cannot be told. Let it go on first: \`npm run cluster -- resume ${id}\`.`
-        : `${id} is not running. Start it first: \`npm run cluster -- start ${id}\`.`;
+        ? `${id} is paused, so it cannot be told. Let it go on first: \`${at.script} resume ${id}\`.`
+        : `${id} is not running. Start it first: \`${at.script} start ${id}\`.`;
     if (required.includes(id)) throw new Problem(cannot, 5);
     // Its faults ended with its process; a paused one still has them.
     if (process === 'paused') at.say(cannot);

@@ -6,6 +6,7 @@ import { unreadyReason, viewNodes } from './node-view.js';
 import { Problem } from './problem.js';
 import { Progress } from './progress.js';
 import type { ClusterState } from './state.js';
+import type { Workplace } from './workplace.js';
 
 const READY_WITHIN_MS = 60_000;
 const LOOK_EVERY_MS = 100;
@@ -17,7 +18,7 @@ const SHOWN_LOG_LINES = 15;
  */
 export async function waitUntilReady(
   state: ClusterState,
-  stateFolder: string,
+  at: Workplace,
   started: readonly StartedNode[],
 ): Promise<void> {
   const progress = new Progress();
@@ -27,7 +28,7 @@ export async function waitUntilReady(
       const dead = started.find(
         ({ child }) => child.exitCode !== null || child.signalCode !== null,
       );
-      if (dead !== undefined) throw diedAtStart(dead, stateFolder);
+      if (dead !== undefined) throw diedAtStart(dead, at);
       const views = await viewNodes(state, placesOf(state));
       const waiting = views
         .filter((view) => view.process === 'running')
@@ -38,7 +39,7 @@ export async function waitUntilReady(
       if (performance.now() > giveUpAtMs) {
         throw new Problem(
           `Not ready after ${READY_WITHIN_MS / 1_000} s: ${late.map(({ id, reason }) => `${id} ${reason ?? ''}`).join('; ')}. ` +
-            `They go on; see \`npm run cluster -- logs ${late.map(({ id }) => id).join(' ')}\`.`,
+            `They go on; see \`${at.script} logs ${late.map(({ id }) => id).join(' ')}\`.`,
           5,
         );
       }
@@ -49,13 +50,13 @@ export async function waitUntilReady(
   }
 }
 
-function diedAtStart({ place, child, logOffset }: StartedNode, stateFolder: string): Problem {
-  const file = logFile(stateFolder, place.id);
+function diedAtStart({ place, child, logOffset }: StartedNode, at: Workplace): Problem {
+  const file = logFile(at.stateFolder, place.id);
   const lines = new LogReader(place.id, file, logOffset).read().slice(-SHOWN_LOG_LINES);
   const how = child.signalCode ?? `exit code ${child.exitCode ?? 'unknown'}`;
   const shown = lines.map(({ text }) => `\n  ${text}`).join('');
   return new Problem(
     `${place.id} ended while it was starting (${how}). The end of its log, ${file}:${shown}\n` +
-      'Mend the cause and run `npm run cluster` again. Nodes that did start go on.',
+      `Mend the cause and run \`${at.script} up\` again. Nodes that did start go on.`,
   );
 }

@@ -27,6 +27,8 @@ export interface BenchResult {
   readonly perSecond: number;
   /** By code. */
   readonly errors: Readonly<Record<string, number>>;
+  /** What the first of them said. */
+  readonly firstError?: string;
   /** Reads that found nothing: with --no-load, a sign that the records are not there. */
   readonly missing: number;
   readonly latencies: Partial<Readonly<Record<Operation, LatencySummary>>>;
@@ -104,6 +106,7 @@ export class BenchRun {
       operations,
       perSecond: Math.round((operations / Math.max(durationMs, 1)) * 1_000),
       errors: this.#errors,
+      ...(this.#firstError instanceof Error && { firstError: this.#firstError.message }),
       missing: this.#missing,
       latencies: Object.fromEntries(
         measured.map((operation) => [operation, this.#latencies[operation].summary()]),

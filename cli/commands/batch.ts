@@ -30,28 +30,37 @@ Example:
     .action(async (file: string | undefined, options: { atOnce: number }, command: Command) => {
       const settings = settingsOf(command);
       const input = openInput(file, 'name a file of operations, or pipe one in');
-      const failed = await withKv(settings, async (kv) => {
-        let failures = 0;
+      const counts: Counts = { lines: 0, failed: 0, unknown: 0 };
+      await withKv(settings, async (kv) => {
         const splitter = new LineSplitter();
         for await (const chunk of input.chunks as AsyncIterable<Buffer>) {
-          failures += await answer(kv, splitter.push(chunk), options.atOnce);
+          await answer(kv, splitter.push(chunk), options.atOnce, counts);
         }
-        return failures + (await answer(kv, splitter.end(), options.atOnce));
+        await answer(kv, splitter.end(), options.atOnce, counts);
       });
-      if (failed > 0) {
-        note(`${failed} of the operations failed`);
-        process.exitCode = EXIT.error;
-      }
+      const { lines, failed, unknown } = counts;
+      if (failed === 0) return;
+      const doubt = unknown === 0 ? '' : `; ${unknown} of them may have taken effect`;
+      note(`${failed} of ${lines} operations failed${doubt}`);
+      process.exitCode = EXIT.error;
     });
 }
 
-/** Answers every line, in order. How many failed. */
+interface Counts {
+  lines: number;
+  failed: number;
+  /** Of the failed, those that may have taken effect. */
+  unknown: number;
+}
+
+/** Answers every line, in order, and counts. */
 async function answer(
   kv: Kv<Uint8Array>,
   lines: readonly RawRecord[],
   atOnce: number,
-): Promise<number> {
-  let failures = 0;
+  counts: Counts,
+): Promise<void> {
+  counts.lines += lines.length;
   for (let from = 0; from < lines.length; from += atOnce) {
     const part = lines.slice(from, from + atOnce).map(({ line, text, problem }) => {
       const parsed = problem === undefined ? parseOperation(text) : { problem };
@@ -63,16 +72,18 @@ async function answer(
     let answers = '';
     for (const { line, parsed } of part) {
       if ('problem' in parsed) {
-        failures++;
+        counts.failed++;
         answers += problemLine(line, parsed.problem);
         continue;
       }
       const result = results[next++];
       if (result === undefined) continue;
-      if (!result.ok) failures++;
+      if (!result.ok) {
+        counts.failed++;
+        if (result.error.outcome === 'unknown') counts.unknown++;
+      }
       answers += resultLine(parsed, result);
     }
     await writeData(answers);
   }
-  return failures;
 }

@@ -7,6 +7,7 @@ import { DISTRIBUTIONS, type Distribution } from '../bench/key-chooser.js';
 import type { LatencySummary } from '../bench/latencies.js';
 import type { Extent } from '../bench/load.js';
 import { WORKLOADS, type Workload, type WorkloadName } from '../bench/workloads.js';
+import { printable } from '../byte-text.js';
 import { withKv } from '../connection.js';
 import { formatCount, formatDuration } from '../durations.js';
 import { usageError } from '../failure.js';
@@ -120,6 +121,7 @@ Examples:
       for (const [code, times] of Object.entries(result.errors)) {
         note(`${formatCount(times)} operations failed with ${code}`);
       }
+      if (result.firstError !== undefined) note(`The first: ${printable(result.firstError)}`);
       if (result.missing > 0) note(`${formatCount(result.missing)} reads found no record`);
     });
 }

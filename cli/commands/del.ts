@@ -1,4 +1,6 @@
 import { Command } from 'commander';
+import { KvError } from '../../src/core/errors.js';
+import { bytesToDisplay } from '../byte-text.js';
 import { withKv } from '../connection.js';
 import { keyArgument, keyHexOption, settingsOf } from '../settings.js';
 import { printWritten, shadowFailure, writtenView } from '../written-view.js';
@@ -32,6 +34,8 @@ Examples:
           const written = [];
           try {
             for (const key of keys) written.push(await kv.delete(key, { receipt }));
+          } catch (error) {
+            throw keys.length === 1 ? error : aboutKey(error, keys, written.length);
           } finally {
             const views = written.map((one, at) => writtenView(keys[at] as Uint8Array, one));
             if (views.length > 0) await printWritten(settings.output ?? 'table', views);
@@ -42,4 +46,22 @@ Examples:
         if (shadowed !== undefined) throw shadowed;
       },
     );
+}
+
+/** Of several keys, people must know which one failed, and that those after it are as they were. */
+function aboutKey(error: unknown, keys: readonly Uint8Array[], at: number): unknown {
+  if (!(error instanceof KvError)) return error;
+  const left = keys.length - at - 1;
+  const untried = left === 0 ? '' : `; ${left} after it not tried`;
+  const { code, outcome, node, receipt } = error;
+  return new KvError(
+    code,
+    `key ${at + 1} of ${keys.length}, "${bytesToDisplay(keys[at] as Uint8Array)}"${untried}: ${error.message}`,
+    {
+      outcome,
+      ...(node !== undefined && { node }),
+      ...(receipt !== undefined && { receipt }),
+      cause: error,
+    },
+  );
 }

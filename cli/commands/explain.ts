@@ -83,7 +83,11 @@ function columns(winners: readonly string[]): readonly Column<ExplainedReplica>[
     { title: 'WRITTEN AT', cell: ({ version }) => (version ? writtenAt(version) : '-') },
     { title: 'DIGEST', cell: ({ digest }) => digest || '-' },
     { title: 'VALUE', align: 'right', cell: (replica) => sizeOf(replica) },
-    { title: 'RECORD', align: 'right', cell: ({ recordBytes }) => `${recordBytes} B` },
+    {
+      title: 'RECORD',
+      align: 'right',
+      cell: ({ result, recordBytes }) => (result === 'found' ? `${recordBytes} B` : '-'),
+    },
   ];
 }
 

@@ -105,7 +105,9 @@ async function writeAll(
     progress.update(keys, keys);
     progress.stop();
   }
-  note(`${formatCount(keys)} keys in ${formatDuration(performance.now() - beganMs)}`);
+  note(
+    `${formatCount(keys)} ${keys === 1 ? 'key' : 'keys'} in ${formatDuration(performance.now() - beganMs)}`,
+  );
 }
 
 function formatOf(file: string | undefined): RecordFormat {

@@ -100,6 +100,9 @@ Examples:
           note(
             `${formatCount(ledger.records)} records are done. Run the same command to go on there (${resumeFile}).`,
           );
+        } else if (ledger.stored > 0) {
+          const again = resumeFile === undefined ? ' With --resume-file it could go on there.' : '';
+          note(`${formatCount(ledger.stored)} records were stored before that.${again}`);
         }
         throw error;
       } finally {

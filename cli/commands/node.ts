@@ -15,8 +15,8 @@ const PEER_COLUMNS: readonly Column<PeerStatusReport>[] = [
     title: 'STATE',
     cell: ({ state, quarantined }) => (quarantined ? `${state}, quarantined` : state),
   },
-  { title: 'RTT', align: 'right', cell: ({ roundTripMs }) => `${roundTripMs.toFixed(1)} ms` },
-  { title: 'OFFSET', align: 'right', cell: ({ offsetMs }) => `${offsetMs.toFixed(1)} ms` },
+  { title: 'RTT', align: 'right', cell: (peer) => measured(peer, peer.roundTripMs) },
+  { title: 'OFFSET', align: 'right', cell: (peer) => measured(peer, peer.offsetMs) },
   { title: 'REASON', cell: ({ reason }) => reason },
 ];
 
@@ -61,4 +61,9 @@ export function nodeCommand(): Command {
         }
       }),
   );
+}
+
+/** Of a peer that is not connected nothing is measured; what was last is of no use. */
+function measured({ state }: PeerStatusReport, ms: number): string {
+  return state === 'connected' ? `${ms.toFixed(1)} ms` : '-';
 }

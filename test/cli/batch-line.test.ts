@@ -52,6 +52,7 @@ describe('the answer to a line', () => {
       op: 'put',
       key: 'a',
       version: '000000000001-0002-0000000300000004',
+      writtenAt: '1970-01-01T00:00:00.001Z',
       shadowedBy: '000000000002-0002-0000000300000004',
     });
   });

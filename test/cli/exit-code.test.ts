@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { exitCodeOf } from '../../cli/exit-code.js';
 import { CommandFailure, errorLines, errorView, usageError } from '../../cli/failure.js';
@@ -49,6 +50,22 @@ describe('an error', () => {
     ]);
   });
 
+  test('that can be tried again says so where it had no effect', () => {
+    const { advice } = new KvError('OVERLOADED', 'x');
+    expect(errorLines(errorView(new KvError('OVERLOADED', 'too much at once')))).toEqual([
+      'error: too much at once [OVERLOADED]',
+      '  It had no effect.',
+      `  ${advice}`,
+    ]);
+  });
+
+  test('of the system names the file, not the call', () => {
+    const failure = failureOf(() => readFileSync('/no/such/file'));
+    expect(errorLines(errorView(failure))[0]).toBe(
+      'error: /no/such/file: no such file or directory [ENOENT]',
+    );
+  });
+
   test('says the same to machines', () => {
     expect(errorView(error)).toEqual({
       code: 'NO_QUORUM',
@@ -68,3 +85,11 @@ describe('an error', () => {
     });
   });
 });
+
+function failureOf(work: () => unknown): unknown {
+  try {
+    return work();
+  } catch (error) {
+    return error;
+  }
+}

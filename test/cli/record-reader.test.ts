@@ -168,3 +168,18 @@ function cutInto(splitter: RecordSplitter, bytes: Buffer, cuts: readonly number[
   }
   return [...records, ...splitter.push(bytes.subarray(at)), ...splitter.end()];
 }
+
+describe('an input that cannot be records', () => {
+  test.each([
+    ['gzip', Buffer.from([0x1f, 0x8b, 8, 0]), 'compressed with gzip'],
+    ['binary', Buffer.from('PK\u0003\u0004\u0000'), 'is binary'],
+    ['UTF-16', Buffer.from('[{"id":1}]', 'utf16le'), 'not UTF-8'],
+  ])('is refused before it is taken for CSV: %s', (_, start, problem) => {
+    expect(() => detectFormat('records', start)).toThrow(problem);
+  });
+
+  test('is not shown at length', async () => {
+    const [record] = await read(`a,b\nx "${'y'.repeat(5_000)}\n`, 'csv');
+    expect((record as { problem: string }).problem.length).toBeLessThan(300);
+  });
+});

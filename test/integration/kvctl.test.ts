@@ -182,6 +182,27 @@ describe('what goes wrong', () => {
     expect(code).toBe(0);
     expect(stdout).toContain("kvctl import cities.json --key 'city/{country}");
     expect(stdout + stderr).not.toContain('\u001b');
+    expect(stdout).toContain('--consistency');
+    expect((await kvctl('serve', '--help')).stdout).not.toContain('--consistency');
+  });
+
+  test('with one of several keys names it, and what was not tried', async () => {
+    const { code, stdout, stderr } = await kvctl('del', 'first', '', 'third', '-o', 'raw');
+    expect(code).toBe(2);
+    expect(stdout.trim().split('\n')).toHaveLength(1);
+    expect(stderr).toContain('key 2 of 3, ""; 1 after it not tried: key: must not be empty');
+  });
+
+  test.skipIf(process.platform !== 'linux')('with the output is told, not swallowed', async () => {
+    await kv.put('full', 'disk');
+    const child = spawn('sh', ['-c', `"${process.execPath}" "${KVCTL}" get full > /dev/full`], {
+      env: { ...process.env, KVCTL_ENDPOINTS: cluster.endpoints.join(',') },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    expect(await ended(child)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('[ENOSPC]'),
+    });
   });
 
   test('a reader that has read enough ends the command quietly', async () => {
