@@ -15,7 +15,7 @@ import type { GrpcServer } from './wire/grpc-server.js';
 import { InjectedFaults } from './wire/link-faults.js';
 import { createPeerLink, type PeerLink, type PeerLinkState } from './wire/peer-link.js';
 import type { NodeStatusReport } from './wire/reports.js';
-import { HEALTH_SERVICES } from './wire/services.js';
+import { HEALTH_SERVICES, WRITES_HEALTH } from './wire/services.js';
 
 export interface NodeOptions extends NodeIdentity {
   readonly listen: { readonly host: string; readonly port: number };
@@ -35,6 +35,9 @@ export interface RunningNode {
   /** Finishes what is under way, for up to `graceMs`, and closes everything. Twice is harmless. */
   stop(): Promise<void>;
 }
+
+/** How soon health says that the node coordinates no writes any more, or does again. */
+const LOOK_MS = 500;
 
 /** After the last answer: time for it to reach the other side before connections are cut. */
 const FLUSH_MS = 1_000;
@@ -109,8 +112,13 @@ export async function startNode(options: NodeOptions, log: Log = silentLog): Pro
     throw error;
   }
   for (const service of HEALTH_SERVICES) server.setServing(service, true);
+  const stopLooking = systemTimers.every(LOOK_MS, () => {
+    const takesWrites = !node.watch.quarantined() && node.replica.problem === undefined;
+    server.setServing(WRITES_HEALTH, takesWrites);
+  });
 
   const stop = async (): Promise<void> => {
+    stopLooking();
     for (const service of HEALTH_SERVICES) server.setServing(service, false);
     // Clients are answered first; the replica serves its peers until the server has closed.
     await node.coordinator.drain(options.graceMs);

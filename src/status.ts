@@ -27,11 +27,12 @@ export async function reportStatus(sources: StatusSources): Promise<NodeStatusRe
     clusterName,
     clusterId,
     release: RELEASE,
-    ...stateOf(sources, replica.problem),
+    ...stateOf(sources),
     uptimeMs: Math.round(clock.monotonicMs() - sources.startedAtMs),
     wallMs: clock.wallMs(),
     hlc: node.replica.hlc.latest,
-    offsetMs: node.watch.offsetMs(),
+    // The watch says how far away the median is; people read the other way how far off the node is. 0 - x has no -0.
+    offsetMs: 0 - node.watch.offsetMs(),
     driftRefusals: counters.driftRefusals + replica.driftRefusals,
     commitCounter: replica.commitCounter,
     storeBytes: replica.storeBytes ?? 0,
@@ -47,11 +48,9 @@ export async function reportStatus(sources: StatusSources): Promise<NodeStatusRe
   };
 }
 
-function stateOf(
-  { node, isStopping }: StatusSources,
-  problem: string | undefined,
-): Pick<NodeStatusReport, 'state' | 'reason'> {
+function stateOf({ node, isStopping }: StatusSources): Pick<NodeStatusReport, 'state' | 'reason'> {
   if (isStopping) return { state: 'stopping', reason: 'it was told to stop' };
+  const { problem } = node.replica;
   if (problem !== undefined) return { state: 'read-only', reason: problem };
   if (node.watch.quarantined()) {
     const offsetMs = Math.round(node.watch.offsetMs());

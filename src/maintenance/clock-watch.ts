@@ -101,7 +101,8 @@ export function startClockWatch(options: ClockWatchOptions): ClockWatch {
     const before = judgement;
     judgement = judgeClock(offsets, maxDriftMs);
     if (before.quarantined === judgement.quarantined) return;
-    const fields = { offsetMs: Math.round(judgement.offsetMs), maxDriftMs };
+    // As the status of the node says it: above 0, its clock is ahead.
+    const fields = { offsetMs: Math.round(0 - judgement.offsetMs), maxDriftMs };
     if (judgement.quarantined) {
       log.warn(
         fields,

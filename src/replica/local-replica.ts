@@ -71,8 +71,6 @@ export interface ReplicaStatus {
   /** Bytes on disk, roughly; undefined when the disk does not say. */
   readonly storeBytes: number | undefined;
   readonly filterComplete: boolean;
-  /** Why it takes no writes, from a failed commit until the store has been opened again; undefined: it does. */
-  readonly problem: string | undefined;
   readonly stoppedCleanly: boolean;
 }
 
@@ -178,6 +176,11 @@ export class LocalReplica implements Peer {
     };
   }
 
+  /** Why it takes no writes; undefined while it does. */
+  get problem(): string | undefined {
+    return this.#commit.problem;
+  }
+
   async status(): Promise<ReplicaStatus> {
     return {
       commitCounter: this.#commit.commitCounter,
@@ -188,7 +191,6 @@ export class LocalReplica implements Peer {
       waiting: this.#commit.waiting,
       storeBytes: await this.#folder.store.sizeBytes().catch(() => undefined),
       filterComplete: this.#commit.filterComplete,
-      problem: this.#commit.problem,
       stoppedCleanly: this.#folder.stoppedCleanly,
     };
   }

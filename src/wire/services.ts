@@ -47,10 +47,14 @@ export const ADMIN_SERVICE = {
   getFaults: method('/quorate.v1.Admin/GetFaults'),
 };
 
-/** The names that health is asked for: the whole node, and each service. */
+/** Whether the node coordinates writes: not while its clock is wrong or its disk takes none, though it serves reads. */
+export const WRITES_HEALTH = 'quorate.v1.Kv.writes';
+
+/** The names that health is asked for: the whole node, each service, and writes by themselves. */
 export const HEALTH_SERVICES = [
   '',
   'quorate.v1.Kv',
+  WRITES_HEALTH,
   'quorate.v1.Peer',
   'quorate.v1.Cluster',
 ] as const;

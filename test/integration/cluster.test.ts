@@ -113,6 +113,8 @@ describe('the cluster script', () => {
       async () => (await reportOf('n2')).state === 'quarantined',
     );
     expect((await script('status')).code).toBe(5);
+    // Behind: below 0.
+    expect((await reportOf('n2')).offsetMs).toBeLessThan(-500);
     expect(await succeed('heal')).toContain('The clock of n2 is still -800 ms off');
     await succeed('skew', 'n2', '0ms');
     await eventually('n2 serves', async () => (await reportOf('n2')).state === 'serving');

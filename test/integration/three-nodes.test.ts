@@ -124,6 +124,10 @@ describe('three nodes, each a process of its own', () => {
       outcome: 'none',
     });
     expect((await unary.get(bytes('skew'))).found).toBe(true);
+    await eventually('health says so of writes, and of nothing else', async () => {
+      const writes = await unary.health('quorate.v1.Kv.writes');
+      return writes === 'NOT_SERVING' && (await unary.health('quorate.v1.Kv')) === 'SERVING';
+    });
     // The SDK goes through the others, and its stamps do not follow the wrong clock.
     await kv.put('skew', 'after');
     await unary.setFaults(NO_FAULT_SETTINGS);

@@ -314,11 +314,11 @@ describe('a commit that fails', () => {
     await node.time.advance(10_000);
     expect(say(await applyOne(node, KEY, recordOf(KEY, 3)))).toBe('refused STORE_FAILED');
     expect(await readOne(node, KEY)).toMatchObject({ kind: 'found' });
-    expect((await node.replica.status()).problem).toMatch(/Input\/output error; no write is taken/);
+    expect(node.replica.problem).toMatch(/Input\/output error; no write is taken/);
     disk.room = true;
     await node.time.advance(1_000);
     expect(say(await applyOne(node, KEY, recordOf(KEY, 3)))).toBe('applied');
-    expect((await node.replica.status()).problem).toBeUndefined();
+    expect(node.replica.problem).toBeUndefined();
     expect(told).toHaveLength(3);
   });
 
