@@ -26,6 +26,8 @@ export interface KnownDefect extends Defect {
   readonly laws: string;
   /** Default: every fault. */
   readonly faults?: readonly FaultName[];
+  /** Default: as the seed says. */
+  readonly nodes?: number;
   /** Default: every workload. */
   readonly workloads?: readonly WorkloadName[];
 }
@@ -240,6 +242,10 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'reads see what is not yet synced',
     laws: 'b',
+    // With more nodes the others have it as well, and nobody sees that one lost it.
+    nodes: 1,
+    faults: ['crash', 'power', 'disk-slow'],
+    workloads: ['hot'],
     store: (opener) =>
       wrapStore(opener, (store) => {
         const ahead = new Map<string, Uint8Array>();
@@ -275,6 +281,8 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a read is answered over a repair that failed',
     laws: 'b',
+    faults: ['disk-full', 'disk-fail', 'drop', 'pause', 'isolate'],
+    workloads: ['levels', 'hot', 'late'],
     peer: (peer) =>
       retold(peer, (call, answer) =>
         call.source === 'repair' && isReplicaFailure(answer) ? APPLIED : answer,
@@ -407,6 +415,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a replica refuses as late what it then applies',
     laws: 'g',
+    faults: ['disk-full', 'disk-fail', 'drop', 'isolate'],
     replica: (replica) => {
       let calls = 0;
       return retold(replica, (_, answer) => {

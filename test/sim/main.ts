@@ -24,6 +24,8 @@ interface Flags {
 /** Progress is told this often: on a terminal on one line, elsewhere line by line, and then not so often. */
 const TERMINAL_MS = 500;
 const LINE_MS = 15_000;
+/** Of further failures only the seeds are told. */
+const MOST_STORIES = 5;
 
 const program = new Command('sim')
   .description('Runs whole clusters under virtual time, with faults, and checks what clients saw.')
@@ -91,8 +93,9 @@ async function simulate({ from, seeds }: Flags): Promise<boolean> {
   const onRun = (summary: RunSummary) => {
     totals.add(summary);
     if (summary.violations > 0) {
+      const story = totals.violated > MOST_STORIES ? ', as others do' : `:\n${summary.story}`;
       if (tty) process.stderr.write(`\r${' '.repeat(70)}\r`);
-      console.log(`seed ${summary.seed} violates a law:\n${summary.story}`);
+      console.log(`seed ${summary.seed} violates a law${story}`);
       console.log(`replay it: ${replayCommand(summary.seed)}\n`);
     }
     const nowMs = performance.now();

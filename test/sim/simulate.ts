@@ -34,11 +34,12 @@ export function wishOf(job: Job): RunWish {
   if (name === undefined) return rest;
   const defect = DEFECTS.find((one) => one.name === name);
   if (defect === undefined) throw new Error(`no defect is called ${name}`);
-  const { faults, workloads } = defect;
+  const { faults, workloads, nodes } = defect;
   return {
     defect,
     ...(faults === undefined ? {} : { faults }),
     ...(workloads === undefined ? {} : { workloads }),
+    ...(nodes === undefined ? {} : { nodes }),
     ...rest,
   };
 }

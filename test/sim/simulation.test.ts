@@ -89,7 +89,7 @@ describe('failures of the past', () => {
 function* untilCaught(caughtAt: ReadonlyMap<string, number>): Generator<Job> {
   for (let seed = 1; seed <= MOST_SEEDS; seed++) {
     for (const { name } of DEFECTS) {
-      if (!caughtAt.has(name)) yield { seed, defect: name };
+      if (!caughtAt.has(name)) yield { seed, defect: name, faultsMs: 6_000 };
     }
   }
 }
