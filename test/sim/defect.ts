@@ -10,8 +10,8 @@ import type { SimProcess } from './process.js';
  */
 export interface Defect {
   readonly name: string;
-  /** The disk, as the node sees it. */
-  store?(opener: StoreOpener, nodeId: string): StoreOpener;
+  /** The disk of `process`, as the node sees it. */
+  store?(opener: StoreOpener, process: SimProcess): StoreOpener;
   /** Another node's replica, as a coordinator on `process` sees it. */
   peer?(peer: Peer, process: SimProcess): Peer;
   /** A node's replica, as it serves others. */

@@ -246,7 +246,7 @@ export const DEFECTS: readonly KnownDefect[] = [
     nodes: 1,
     faults: ['crash', 'power', 'disk-slow'],
     workloads: ['hot'],
-    store: (opener) =>
+    store: (opener, process) =>
       wrapStore(opener, (store) => {
         const ahead = new Map<string, Uint8Array>();
         return {
@@ -261,6 +261,11 @@ export const DEFECTS: readonly KnownDefect[] = [
               put: (key, value) => {
                 if (isRecordKey(key)) ahead.set(nameOf(key), Uint8Array.from(value));
                 batch.put(key, value);
+              },
+              // Long enough for others to read it.
+              commit: async (options) => {
+                await new Promise<void>((resolve) => process.post(30, resolve));
+                await batch.commit(options);
               },
             });
           },
@@ -330,7 +335,7 @@ export const DEFECTS: readonly KnownDefect[] = [
     name: 'ties are broken differently on each node',
     laws: 'd',
     linker: cloneWriters,
-    store: (opener, nodeId) =>
+    store: (opener, { name }) =>
       wrapStore(opener, (store) => {
         const first = new Map<string, Uint8Array>();
         return {
@@ -340,7 +345,7 @@ export const DEFECTS: readonly KnownDefect[] = [
               put: (key, value) => {
                 const held = first.get(nameOf(key));
                 const tie = held !== undefined && isRecordKey(key) && sameVersion(held, value);
-                const kept = tie && nodeId === 'n1' ? held : value;
+                const kept = tie && name === 'n1' ? held : value;
                 first.set(nameOf(key), Uint8Array.from(kept));
                 batch.put(key, kept);
               },

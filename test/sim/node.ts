@@ -140,7 +140,7 @@ export class SimNode {
       timers: process.timers,
       random,
       log: logOf(process),
-      opener: defect?.store?.(opener, this.id) ?? opener,
+      opener: defect?.store?.(opener, process) ?? opener,
       peerTo: (member) => {
         const host = hostOf(member.address);
         if (host === undefined) throw new Error(`no machine has the address ${member.address}`);
