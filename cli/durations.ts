@@ -24,6 +24,11 @@ function inTwo(amount: number, unit: string, rest: number, restUnit: string): st
   return rest === 0 ? `${amount} ${unit}` : `${amount} ${unit} ${rest} ${restUnit}`;
 }
 
+/** For people: `0.4 ms`, `-800.0 ms`; never `-0.0 ms`. */
+export function formatMs(ms: number): string {
+  return `${(Math.round(ms * 10) / 10 || 0).toFixed(1)} ms`;
+}
+
 /** For people: `999 B`, `12.3 KiB`, `4.0 GiB`. */
 export function formatBytes(bytes: number): string {
   let amount = bytes;

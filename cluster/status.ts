@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { formatBytes, formatCount, formatDuration } from '../cli/durations.js';
+import { formatBytes, formatCount, formatDuration, formatMs } from '../cli/durations.js';
 import { jsonText, renderTable, writeData, type Column } from '../cli/output.js';
 import { placesOf } from './layout.js';
 import { viewNodes, type NodeView } from './node-view.js';
@@ -22,7 +22,7 @@ const COLUMNS: readonly Column<NodeView>[] = [
       return `${connected.length}/${peers.length}`;
     }),
   },
-  { title: 'OFFSET', align: 'right', cell: said(({ offsetMs }) => `${offsetMs.toFixed(1)} ms`) },
+  { title: 'OFFSET', align: 'right', cell: said(({ offsetMs }) => formatMs(offsetMs)) },
   { title: 'COMMITS', align: 'right', cell: said((report) => formatCount(report.commitCounter)) },
   { title: 'WRITES', align: 'right', cell: said(({ writes }) => formatCount(writes)) },
   { title: 'READS', align: 'right', cell: said(({ reads }) => formatCount(reads)) },

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { formatVersion } from '../../src/core/version.js';
+import { formatMs } from '../durations.js';
 import { isoTime } from '../entry-view.js';
 import { reportNodes, type NodeReport } from '../node-reports.js';
 import { note, printRows, type Column } from '../output.js';
@@ -12,7 +13,7 @@ const COLUMNS: readonly Column<NodeReport>[] = [
   {
     title: 'OFFSET',
     align: 'right',
-    cell: ({ report }) => (report ? `${report.offsetMs.toFixed(1)} ms` : '-'),
+    cell: ({ report }) => (report ? formatMs(report.offsetMs) : '-'),
   },
   {
     title: 'HLC AHEAD',
@@ -34,7 +35,7 @@ export function clockCommand(): Command {
     .addHelpText(
       'after',
       `
-OFFSET is the node's wall clock less the median of its peers, as it measures it. HLC AHEAD says how far the hybrid clock
+OFFSET is the node's wall clock less the median of its peers, as it measures it: below 0, it is behind. HLC AHEAD says how far the hybrid clock
 runs before the wall clock. REFUSALS counts stamps that were refused with CLOCK_DRIFT since the node started.`,
     )
     .action(async (_options: unknown, command: Command) => {

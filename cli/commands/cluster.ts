@@ -7,7 +7,7 @@ import {
   type Placement,
 } from '../../src/core/placement.js';
 import { bytesToDisplay, bytesToJson } from '../byte-text.js';
-import { formatBytes, formatCount, formatDuration } from '../durations.js';
+import { formatBytes, formatCount, formatDuration, formatMs } from '../durations.js';
 import { EXIT } from '../exit-code.js';
 import { CommandFailure } from '../failure.js';
 import { describeCluster, reportNodes, type NodeReport } from '../node-reports.js';
@@ -28,8 +28,8 @@ const STATUS_COLUMNS: readonly Column<NodeReport>[] = [
   { title: 'ZONE', cell: ({ zone }) => zone },
   { title: 'STATE', cell: (node) => stateOf(node) },
   { title: 'UP', cell: ({ report }) => (report ? formatDuration(report.uptimeMs) : '-') },
-  { title: 'RTT', align: 'right', cell: ({ roundTripMs }) => formatMs(roundTripMs) },
-  { title: 'OFFSET', align: 'right', cell: ({ report }) => formatMs(report?.offsetMs) },
+  { title: 'RTT', align: 'right', cell: ({ roundTripMs }) => timed(roundTripMs) },
+  { title: 'OFFSET', align: 'right', cell: ({ report }) => timed(report?.offsetMs) },
   { title: 'COMMIT', align: 'right', cell: ({ report }) => counted(report?.commitCounter) },
   { title: 'WRITES', align: 'right', cell: ({ report }) => counted(report?.writes) },
   { title: 'READS', align: 'right', cell: ({ report }) => counted(report?.reads) },
@@ -44,6 +44,13 @@ const STATUS_COLUMNS: readonly Column<NodeReport>[] = [
 function statusCommand(): Command {
   return new Command('status')
     .description('how every node is; exits with 5 when one cannot be reached')
+    .addHelpText(
+      'after',
+      `
+RTT is the way from here to the node and back; OFFSET its clock less the median of its peers. COMMIT counts its group commits.
+WRITES, READS, REPAIRS and SHED (refused for too much load) count what it coordinated since it started. STORE is on disk,
+PEERS says to how many of the others it is connected.`,
+    )
     .action(async (_options: unknown, command: Command) => {
       const settings = settingsOf(command);
       const { nodes } = await reportNodes(settings);
@@ -171,4 +178,4 @@ function peersOf({ report }: NodeReport): string {
 
 const counted = (count: number | undefined) => (count === undefined ? '-' : formatCount(count));
 const sized = (bytes: number | undefined) => (bytes === undefined ? '-' : formatBytes(bytes));
-const formatMs = (ms: number | undefined) => (ms === undefined ? '-' : `${ms.toFixed(1)} ms`);
+const timed = (ms: number | undefined) => (ms === undefined ? '-' : formatMs(ms));

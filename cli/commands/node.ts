@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { formatVersion } from '../../src/core/version.js';
 import type { PeerStatusReport } from '../../src/wire/reports.js';
 import { printable } from '../byte-text.js';
-import { formatBytes, formatCount, formatDuration } from '../durations.js';
+import { formatBytes, formatCount, formatDuration, formatMs } from '../durations.js';
 import { isoTime } from '../entry-view.js';
 import { endpointOf, withNode } from '../node-reports.js';
 import { printFields, renderTable, writeData, type Column } from '../output.js';
@@ -42,7 +42,7 @@ export function nodeCommand(): Command {
             ['wall clock', isoTime(status.wallMs)],
             ['HLC', formatVersion(status.hlc)],
             ['writer', status.writer],
-            ['offset', `${status.offsetMs.toFixed(1)} ms from the median of its peers`],
+            ['offset', `${formatMs(status.offsetMs)} from the median of its peers`],
             ['drift refusals', formatCount(status.driftRefusals)],
             ['commit counter', formatCount(status.commitCounter)],
             ['writes', formatCount(status.writes)],
@@ -65,5 +65,5 @@ export function nodeCommand(): Command {
 
 /** Of a peer that is not connected nothing is measured; what was last is of no use. */
 function measured({ state }: PeerStatusReport, ms: number): string {
-  return state === 'connected' ? `${ms.toFixed(1)} ms` : '-';
+  return state === 'connected' ? formatMs(ms) : '-';
 }

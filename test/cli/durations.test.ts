@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { formatBytes, formatDuration, parseDurationMs } from '../../cli/durations.js';
+import { formatBytes, formatDuration, formatMs, parseDurationMs } from '../../cli/durations.js';
 
 describe('durations', () => {
   test.each([
@@ -36,5 +36,14 @@ test('sizes are said to people in binary units', () => {
     '1.0 KiB',
     '4.8 MiB',
     '2.0 TiB',
+  ]);
+});
+
+test('milliseconds are said to a tenth, and nothing is below 0 by less', () => {
+  expect([0.44, -800, -0.04, -0].map(formatMs)).toEqual([
+    '0.4 ms',
+    '-800.0 ms',
+    '0.0 ms',
+    '0.0 ms',
   ]);
 });

@@ -54,7 +54,7 @@ describe('a file that is written', () => {
 
   test.skipIf(process.platform === 'win32')('takes the place of no pipe, no device', async () => {
     const path = join(folder, 'pipe');
-    execFileSync('mkfifo', [path]);
+    execFileSync('sh', ['-c', 'mkfifo "$0"', path]);
     const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const file = await OutputFile.open(path);
     await file.write('new');

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -18,7 +19,7 @@ describe('the examples of the SDK print what their comments say', () => {
   });
 
   const expected: readonly (readonly [string, readonly string[]])[] = [
-    ['first-steps', ['hello', 'undefined']],
+    ['first-steps', ['Ada', 'Grace', 'user/1 Ada', 'user/2 Grace', 'undefined']],
     ['consistency', ['written to 3 of 3', '120.00 0']],
     ['many-keys', ['CH/Basel 173000', 'CH/Bern 134000', "[ 'get', 'delete', 'INVALID_ARGUMENT' ]"]],
     [
@@ -32,5 +33,14 @@ describe('the examples of the SDK print what their comments say', () => {
       env: { ...process.env, NO_COLOR: '1' },
     });
     expect({ stdout: stdout.trimEnd().split('\n'), stderr }).toEqual({ stdout: lines, stderr: '' });
+  });
+
+  test('and README.md shows the first of them', () => {
+    const [, shown] = /```ts\n(.*?)```/s.exec(readFileSync('README.md', 'utf8')) ?? [];
+    const source = readFileSync('test/client/examples/first-steps.ts', 'utf8');
+    const withoutUsage = source.slice(source.indexOf('import'));
+    expect(shown).toBe(
+      withoutUsage.replace("process.argv[2] ?? '127.0.0.1:7101'", "'127.0.0.1:7101'"),
+    );
   });
 });
