@@ -48,3 +48,12 @@ export class SortedEntries {
     return low;
   }
 }
+
+/** Bytes as text of the same order: one character a byte. */
+export function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+}
+
+export function bytesOf(text: string): Uint8Array {
+  return Buffer.from(text, 'latin1');
+}
