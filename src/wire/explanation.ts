@@ -70,7 +70,7 @@ function why(
   if (losing.length === 0) {
     return records.length === replicas
       ? `All replicas hold the same record: ${what}.`
-      : `${records.length} of ${replicas} replicas hold it, and no other record was found: ${what}.`;
+      : `${records.length} of ${replicas} replicas hold ${what}, and no replica another record.`;
   }
   const winningVersion = decodeRecord(winning)?.version;
   const tied = losing.some((record) => {

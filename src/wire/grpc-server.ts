@@ -26,7 +26,11 @@ import {
 } from './services.js';
 
 /** Where the build puts the proto, seen from the compiled file. */
-const PROTO_FILE = fileURLToPath(new URL('../../proto/quorate.proto', import.meta.url));
+/** What reflection tells of: our own services, and health as its library speaks it. */
+const PROTO_FILES = [
+  fileURLToPath(new URL('../../proto/quorate.proto', import.meta.url)),
+  fileURLToPath(import.meta.resolve('grpc-health-check/proto/health/v1/health.proto')),
+];
 
 export interface GrpcServerOptions {
   /** `host:port`; port 0 takes a free one. */
@@ -75,7 +79,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     Object.fromEntries(HEALTH_SERVICES.map((service) => [service, 'NOT_SERVING' as const])),
   );
   health.addToServer(server);
-  new ReflectionService(loadSync(PROTO_FILE)).addToServer(server);
+  new ReflectionService(loadSync(PROTO_FILES)).addToServer(server);
   const port = await bind(server, listen);
   return {
     address: listen.replace(/:\d+$/, `:${port}`),

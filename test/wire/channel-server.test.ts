@@ -324,7 +324,12 @@ describe('what tools expect of any gRPC server', () => {
     stream.write({ fileContainingSymbol: 'quorate.v1.PutRequest' });
     await until(() => answers.length === 2);
     const services = JSON.stringify(answers[0]);
-    for (const service of ['quorate.v1.Kv', 'quorate.v1.Peer', 'quorate.v1.Cluster']) {
+    for (const service of [
+      'quorate.v1.Kv',
+      'quorate.v1.Peer',
+      'quorate.v1.Cluster',
+      'grpc.health.v1.Health',
+    ]) {
       expect(services).toContain(`"${service}"`);
     }
     const described = answers[1] as unknown as {
