@@ -1,4 +1,4 @@
-import { ERROR_CODES, KvError, type ErrorCode } from '../core/errors.js';
+import { ERROR_CODES, KvError, type ErrorCode, type KvErrorDetails } from '../core/errors.js';
 import type { Consistency } from '../core/consistency.js';
 import { decodeRecord, encodeRecord, isIntact, type RecordFields } from '../core/record.js';
 import type { Receipt } from '../core/receipt.js';
@@ -116,8 +116,7 @@ export abstract class Operation implements NodeCall {
     const attempts = this.#attemptsNow(message);
     this.#settle();
     if (call !== undefined) this.#node?.link.cancel(call);
-    const outcome = this.kind === 'get' ? 'none' : outcomeOf(attempts);
-    this.fail(new KvError('CANCELLED', message, { outcome, cause }));
+    this.fail(new KvError('CANCELLED', message, { ...this.#fate(attempts), cause }));
   }
 
   /** Makes an attempt, where a node is connected. Called once the operation has a place in the window. */
@@ -304,11 +303,17 @@ export abstract class Operation implements NodeCall {
     this.#settle();
     this.fail(
       new KvError(this.#lastCode, this.#message(attempts), {
-        outcome: this.kind === 'get' ? 'none' : outcomeOf(attempts),
+        ...this.#fate(attempts),
         ...(attempts.length === 0 ? {} : { node: (attempts.at(-1) as PastAttempt).node.name }),
         ...(this.#lastReceipt === undefined ? {} : { receipt: this.#lastReceipt }),
       }),
     );
+  }
+
+  /** Whether it may have happened, and, where it may, the stamp under which it can be sent again. */
+  #fate(attempts: readonly PastAttempt[]): Pick<KvErrorDetails, 'outcome' | 'version'> {
+    const outcome = this.kind === 'get' ? 'none' : outcomeOf(attempts);
+    return outcome === 'none' ? { outcome } : { outcome, version: this.version };
   }
 
   #message(attempts: readonly PastAttempt[]): string {

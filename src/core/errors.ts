@@ -1,4 +1,5 @@
 import type { Receipt } from './receipt.js';
+import type { Version } from './version.js';
 
 /**
  * Whether a failed operation may have taken effect. `none`: it did not and never will, anywhere. `unknown`: it may have,
@@ -89,6 +90,8 @@ export interface KvErrorDetails {
   readonly node?: string;
   /** How far the operation got, where a coordinator told. */
   readonly receipt?: Receipt;
+  /** The stamp of a write whose outcome is unknown: the same write sent again under it applies once. */
+  readonly version?: Version;
   readonly cause?: unknown;
 }
 
@@ -100,6 +103,7 @@ export class KvError extends Error {
   readonly retryable: boolean;
   readonly node: string | undefined;
   readonly receipt: Receipt | undefined;
+  readonly version: Version | undefined;
 
   constructor(code: ErrorCode, message: string, details: KvErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -108,6 +112,7 @@ export class KvError extends Error {
     this.retryable = ERROR_CODES[code].retryable;
     this.node = details.node;
     this.receipt = details.receipt;
+    this.version = details.version;
   }
 
   /** What a person can do about it, in a sentence or two. */

@@ -203,6 +203,23 @@ describe('the outcome of an operation', () => {
     );
   });
 
+  test('that is unknown comes with the stamp, under which the write can be sent again and applies once', async () => {
+    const cluster = new FakeCluster(1, 1);
+    const kv = await cluster.connect();
+    cluster.node('n1').behaviour = { kind: 'hang', stores: true };
+    const error = (await outcomeUnderTime(
+      cluster,
+      kv.put('k', 'v', { timeoutMs: 100 }),
+    )) as KvError;
+    expect(error.outcome).toBe('unknown');
+    const version = error.version as Version;
+    cluster.node('n1').behaviour = { kind: 'serve' };
+    expect(await outcomeUnderTime(cluster, kv.put('k', 'v', { version }))).toEqual({ version });
+    expect(
+      new Set(cluster.sent.map(({ record }) => Buffer.from(record).toString('hex'))).size,
+    ).toBe(1);
+  });
+
   test('of a get is always none', async () => {
     const cluster = new FakeCluster();
     const kv = await cluster.connect();
