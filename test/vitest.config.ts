@@ -14,6 +14,9 @@ export default defineConfig({
           include: ['dist/test/**/*.test.js'],
           exclude: ['dist/test/integration/**', 'dist/test/bench/**'],
           isolate: false,
+          // A slow machine is not a failure: only what never ends is.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
           server: { deps: { external } },
         },
       },
