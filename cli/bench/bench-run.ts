@@ -58,6 +58,7 @@ export class BenchRun {
   /** Reads ask only for records whose inserts have been answered. */
   readonly #inserted: AcknowledgedPrefix;
   #missing = 0;
+  #durationMs = 0;
   #latencies!: Record<Operation, Latencies>;
   #errors!: Record<string, number>;
   #firstError: unknown;
@@ -89,15 +90,25 @@ export class BenchRun {
     onProgress(stored);
   }
 
-  /** Throws the first failure when nothing succeeded. */
-  async measure(extent: Extent): Promise<BenchResult> {
+  /** Carries the workload out without measuring it, until what is warm is warm. */
+  async warmUp(durationMs: number): Promise<void> {
+    await this.measure({ operations: Number.POSITIVE_INFINITY, durationMs });
     this.#forget();
+  }
+
+  /** Measures so much more of the workload. */
+  async measure(extent: Extent): Promise<void> {
     const { inFlight, perSecond } = this.#options;
     const run = (beganMs: number) => this.#operate(beganMs);
-    const durationMs =
+    this.#durationMs +=
       perSecond === undefined
         ? await runClosedLoop(run, inFlight, extent)
         : await runOpenLoop(run, perSecond, inFlight, extent);
+  }
+
+  /** Of all that was measured. Throws the first failure when nothing succeeded. */
+  result(): BenchResult {
+    const durationMs = this.#durationMs;
     const measured = OPERATIONS.filter((operation) => this.#latencies[operation].count > 0);
     const operations = measured.reduce((sum, name) => sum + this.#latencies[name].count, 0);
     if (operations === 0 && this.#firstError !== undefined) throw this.#firstError;
@@ -183,6 +194,7 @@ export class BenchRun {
     ) as Record<Operation, Latencies>;
     this.#errors = {};
     this.#missing = 0;
+    this.#durationMs = 0;
     this.#firstError = undefined;
   }
 }

@@ -32,6 +32,7 @@ interface BenchFlags {
 }
 
 const DEFAULT_SECONDS = 10;
+const ECHO_ROUNDS = 5;
 
 export function benchCommand(): Command {
   return new Command('bench')
@@ -83,7 +84,7 @@ Examples:
       const workload: Workload = WORKLOADS[flags.workload];
       const distribution = flags.distribution ?? workload.distribution;
       const extent = extentOf(flags);
-      const result = await withKv(settings, async (kv) => {
+      const { result, echo } = await withKv(settings, async (kv) => {
         const { BenchRun, sharedBytesCodec } = await import('../bench/bench-run.js');
         const run = new BenchRun(kv.withCodec(sharedBytesCodec), {
           workload,
@@ -96,12 +97,10 @@ Examples:
           seed: flags.seed,
         });
         if (flags.load && workload.isLoaded) await load(run, flags.records);
-        note(`warming up for ${formatDuration(flags.warmup)}`);
-        await run.measure({ operations: Number.POSITIVE_INFINITY, durationMs: flags.warmup });
-        note('measuring');
-        return run.measure(extent);
+        return flags.echo === true
+          ? measureBesideEcho(run, flags, extent)
+          : { result: await measureAlone(run, flags, extent), echo: undefined };
       });
-      const echo = flags.echo === true ? await echoLike(flags, extent) : undefined;
       const view = {
         workload: flags.workload,
         consistency: settings.consistency ?? DEFAULT_CONSISTENCY,
@@ -148,12 +147,43 @@ async function load(run: BenchRun, records: number): Promise<void> {
   }
 }
 
-/** Asked for as much, for as long and as much at once. */
-async function echoLike(flags: BenchFlags, extent: Extent): Promise<EchoResult> {
-  const { measureEcho } = await import('../bench/echo-run.js');
-  note('measuring a bare gRPC echo server alike');
-  const { valueBytes: bytes, inFlight, warmup: warmupMs } = flags;
-  return measureEcho({ bytes, inFlight, warmupMs, extent });
+async function measureAlone(
+  run: BenchRun,
+  flags: BenchFlags,
+  extent: Extent,
+): Promise<BenchResult> {
+  note(`warming up for ${formatDuration(flags.warmup)}`);
+  await run.warmUp(flags.warmup);
+  note('measuring');
+  await run.measure(extent);
+  return run.result();
+}
+
+/** By turns, so that a machine that is slow for a while is slow for both. */
+async function measureBesideEcho(
+  run: BenchRun,
+  flags: BenchFlags,
+  extent: Extent,
+): Promise<{ readonly result: BenchResult; readonly echo: EchoResult }> {
+  const { EchoRun } = await import('../bench/echo-run.js');
+  const echo = await EchoRun.start(flags.valueBytes, flags.inFlight);
+  try {
+    note(`warming up for ${formatDuration(flags.warmup)}, the cluster and a bare gRPC echo server`);
+    await run.warmUp(flags.warmup);
+    await echo.warmUp(flags.warmup);
+    const part: Extent = {
+      operations: Math.ceil(extent.operations / ECHO_ROUNDS),
+      durationMs: extent.durationMs / ECHO_ROUNDS,
+    };
+    for (let round = 1; round <= ECHO_ROUNDS; round++) {
+      note(`measuring both, round ${round} of ${ECHO_ROUNDS}`);
+      await run.measure(part);
+      await echo.measure(part);
+    }
+    return { result: run.result(), echo: echo.result() };
+  } finally {
+    await echo.stop();
+  }
 }
 
 function timesEcho(result: BenchResult, echo: EchoResult): number {
