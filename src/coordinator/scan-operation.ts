@@ -117,35 +117,55 @@ export class ScanOperation extends UnderWay {
     return reverse ? { gte, lt: last } : { gte: keyAfter(last), lt };
   }
 
-  /** Asks a cover; where a node of it fails, once more without the nodes that did. */
+  /**
+   * Asks a cover; where a node of it fails, once more without the nodes that did. When nodes shed load and no cover is left
+   * without them, that is the answer: asking again would add to it.
+   */
   async #gather(range: {
     readonly gte: Uint8Array;
     readonly lt: Uint8Array;
   }): Promise<MergedRange> {
     const without = new Set<PeerState>();
+    const had: Had[] = [];
     for (let attempt = 1; ; attempt++) {
       const { level, zone } = this.request;
       const nowMs = this.context.clock.monotonicMs();
       // Whoever cancelled has been answered already, and hears nothing of this.
       if (!this.isUnderWay || nowMs >= this.deadlineMs) throw new KvError('TIMED_OUT', LATE);
       const cover = this.plans.planFor(level, zone, without, nowMs);
-      const pages = await Promise.all(cover.parts.map((part) => this.#ask(part, range)));
+      const pages = await Promise.all(
+        cover.parts.map(async (part) => pageFrom(had, part) ?? this.#ask(part, range)),
+      );
       const failures: { readonly peer: PeerState; readonly failure: ReplicaFailure }[] = [];
       const answered: ReplicaPage[] = [];
       for (const [place, page] of pages.entries()) {
-        const peer = this.#peerOf(cover.parts[place] as CoverPart);
-        if (isReplicaFailure(page)) failures.push({ peer, failure: page });
-        else answered.push(page);
+        const part = cover.parts[place] as CoverPart;
+        if (isReplicaFailure(page)) {
+          failures.push({ peer: this.#peerOf(part), failure: page });
+        } else {
+          answered.push(page);
+          had.push({ part, page });
+        }
       }
       if (failures.length === 0) {
         const { reverse, keysOnly } = this.request;
         return mergePages(answered, cover.assigned, reverse, !keysOnly);
       }
+      const failedAtMs = this.context.clock.monotonicMs();
+      let isShed = false;
+      for (const { peer, failure } of failures) {
+        if (failure.code === 'OVERLOADED') {
+          isShed = true;
+          this.plans.shed(peer, failedAtMs);
+        } else {
+          without.add(peer);
+        }
+      }
       if (attempt === 2) {
         const each = failures.map(({ peer, failure }) => `${peer.nodeId} ${failure.message}`);
-        throw new KvError('NO_QUORUM', `the scan lost nodes twice: ${each.join(', ')}`);
+        const code = isShed ? 'OVERLOADED' : 'NO_QUORUM';
+        throw new KvError(code, `the scan was failed by nodes twice: ${each.join(', ')}`);
       }
-      for (const { peer } of failures) without.add(peer);
     }
   }
 
@@ -268,6 +288,22 @@ export class ScanOperation extends UnderWay {
     const expiresAtMs = decodeRecord(record)?.expiresAtMs;
     return expiresAtMs === undefined || expiresAtMs > this.context.clock.wallMs();
   }
+}
+
+/** A page that a node gave for its part of a cover that another node failed. */
+interface Had {
+  readonly part: CoverPart;
+  readonly page: ReplicaPage;
+}
+
+/** The page that the node of `part` gave for the same part before: what has been done is not done again. */
+function pageFrom(had: readonly Had[], { member, partitions, whole }: CoverPart) {
+  return had.find(
+    ({ part }) =>
+      part.member === member &&
+      compareKeys(part.partitions, partitions) === 0 &&
+      compareKeys(part.whole, whole) === 0,
+  )?.page;
 }
 
 /** The 16 bytes of the version, for a `minVersion`. */

@@ -29,16 +29,13 @@ import { refused, STOPPING } from './failure.js';
 import { GroupCommit } from './group-commit.js';
 import { scanPage } from './range-scan.js';
 import { ReadGather } from './read-gather.js';
-
-/** LevelDB works on four threads, and a sync waits behind whatever has come before it. */
-const MAX_SCANS_AT_ONCE = 16;
+import { ScanQueue } from './scan-queue.js';
 
 const DAMAGED = refused('INVALID_ARGUMENT', 'record: fails its checksum');
 const PLACEMENT_CHANGED = refused(
   'PLACEMENT_CHANGED',
   'the request went by an older member list than that of the replica',
 );
-const SCANS_OVERLOADED = refused('OVERLOADED', 'too many scans are under way on this replica');
 
 export interface LocalReplicaOptions {
   readonly opener: StoreOpener;
@@ -93,8 +90,8 @@ export class LocalReplica implements Peer {
   readonly #commit: GroupCommit;
   readonly #reads: ReadGather;
   readonly #bound: ClockBound;
+  readonly #scans: ScanQueue;
   #refusals: (() => void)[] = [];
-  #scans = new Set<Promise<unknown>>();
   #stopping = false;
   #closing: Promise<void> | undefined;
   #driftRefusals = 0;
@@ -125,6 +122,7 @@ export class LocalReplica implements Peer {
       this.#commit.forget(key, keyHash);
     });
     this.#bound = new ClockBound({ hlc: this.hlc, clock, commit: this.#commit, maxDriftMs });
+    this.#scans = new ScanQueue(clock);
   }
 
   get incarnation(): Uint8Array {
@@ -147,19 +145,13 @@ export class LocalReplica implements Peer {
   }
 
   async scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
-    if (this.#stopping) return STOPPING;
     const refusal = this.#judgePlacement(request);
     if (refusal !== undefined) return refusal;
-    if (this.#scans.size >= MAX_SCANS_AT_ONCE) return SCANS_OVERLOADED;
-    const page = scanPage(this.#folder.store, request, this.#options.clock, deadlineMs);
-    this.#scans.add(page);
-    try {
-      const answer = await page;
-      if (answer.kind === 'page') this.#forget(answer.corrupt);
-      return answer;
-    } finally {
-      this.#scans.delete(page);
-    }
+    const answer = await this.#scans.run(request.limit, deadlineMs, () =>
+      scanPage(this.#folder.store, request, this.#options.clock, deadlineMs),
+    );
+    if (answer.kind === 'page') this.#forget(answer.corrupt);
+    return answer;
   }
 
   async ping(): Promise<PingAnswer | ReplicaFailure> {
@@ -206,7 +198,7 @@ export class LocalReplica implements Peer {
     const [intact] = await Promise.all([
       this.#commit.stop(),
       this.#reads.stop(),
-      Promise.allSettled(this.#scans),
+      this.#scans.stop(),
     ]);
     try {
       await closeDataFolder(this.#folder, intact);

@@ -340,6 +340,14 @@ describe('a scan', () => {
     await resultUnderTime<unknown>(cluster, iterator.return?.() ?? Promise.resolve());
   });
 
+  test('asks for no page beyond its limit', async () => {
+    const cluster = new FakeCluster();
+    const kv = await filled(cluster, ['a', 'b', 'c', 'd', 'e']);
+    expect(await scanned(cluster, kv.scan({ limit: 2 }))).toHaveLength(2);
+    expect(await scanned(cluster, kv.scan({ limit: 3, pageSize: 2 }))).toHaveLength(3);
+    expect(cluster.scans.map(({ request }) => request.limit)).toEqual([2, 2, 1]);
+  });
+
   test('of keys only asks for no values', async () => {
     const cluster = new FakeCluster();
     const kv = await filled(cluster, ['a', 'b']);

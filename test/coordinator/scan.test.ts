@@ -203,6 +203,44 @@ test('a node that fails is done without, once', async () => {
   expect(names(await cluster.scanAll({ level: 'ONE' }))).toEqual(KEYS);
 });
 
+test('a replica that sheds load is gone around, and left alone for a while', async () => {
+  const cluster = createCluster(3, 3);
+  for (const key of KEYS) hold(cluster, key, [1, 1, 1]);
+  const [n1, n2, n3] = cluster.peers as [MemoryPeer, MemoryPeer, MemoryPeer];
+  n2.fate = () => 'refuses';
+  expect(names(await cluster.scanAll())).toEqual(KEYS);
+  expect(names(await cluster.scanAll())).toEqual(KEYS);
+  expect([n1, n2, n3].map(({ scans }) => scans.length)).toEqual([2, 1, 2]);
+  n2.fate = () => 'works';
+  n3.fate = () => 'refuses';
+  await cluster.time.advance(100);
+  expect(names(await cluster.scanAll())).toEqual(KEYS);
+  expect(n2.scans).toHaveLength(2);
+});
+
+test('when too many replicas shed load the answer is OVERLOADED, and retries do not reach them', async () => {
+  const cluster = createCluster(3, 3);
+  for (const key of KEYS) hold(cluster, key, [1, 1, 1]);
+  const [n1, n2, n3] = cluster.peers as [MemoryPeer, MemoryPeer, MemoryPeer];
+  n2.fate = () => 'refuses';
+  n3.fate = () => 'refuses';
+  const overloaded = { kind: 'failure', code: 'OVERLOADED', outcome: 'none' };
+  expect(await cluster.scan()).toMatchObject(overloaded);
+  const asked = [n1, n2, n3].map(({ scans }) => scans.length);
+  expect(asked).toEqual([1, 1, 1]);
+  for (let retry = 0; retry < 5; retry++) {
+    expect(await cluster.scan()).toMatchObject(overloaded);
+  }
+  expect([n1, n2, n3].map(({ scans }) => scans.length)).toEqual(asked);
+  expect(names(await cluster.scanAll({ level: 'ONE' }))).toEqual(KEYS);
+  n2.fate = () => 'works';
+  await cluster.time.advance(100);
+  expect(names(await cluster.scanAll())).toEqual(KEYS);
+  n2.connected = false;
+  n3.connected = false;
+  expect(await cluster.scan()).toMatchObject({ code: 'NO_QUORUM' });
+});
+
 test('a key that one replica cannot read is read from the others, and named when there are too few', async () => {
   const cluster = createCluster(3, 3);
   for (const key of KEYS) hold(cluster, key, [1, 1, 1]);
