@@ -1,7 +1,5 @@
 import { Command, Option } from 'commander';
-import pino from 'pino';
 import { KvError } from '../src/core/errors.js';
-import { startNode } from '../src/start-node.js';
 import { environmentName, loadConfig, SETTINGS, type NodeConfig } from './config.js';
 import { EXIT } from './exit-code.js';
 import { CommandFailure } from './failure.js';
@@ -41,6 +39,11 @@ Example:
 }
 
 async function serve(config: NodeConfig): Promise<void> {
+  // Only a node pays for loading one.
+  const [{ pino }, { startNode }] = await Promise.all([
+    import('pino'),
+    import('../src/start-node.js'),
+  ]);
   const log = pino(
     {
       level: config.logLevel,
