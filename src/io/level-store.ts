@@ -1,5 +1,5 @@
-import { readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, mkdir, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { Level } from 'level';
 import {
   StoreError,
@@ -37,6 +37,10 @@ export async function openLevelStore(
   folder: string,
   options: LevelStoreOptions = {},
 ): Promise<Store> {
+  // Before there is a database, which begins to open by itself.
+  await makeFolder(resolve(folder)).catch((error: unknown) => {
+    throw storeErrorOf(error, `cannot make ${folder}`);
+  });
   // The encoding 'view' hands bytes through untouched; 'buffer' wraps every Uint8Array that is not a Buffer.
   const database: Database = new Level(folder, {
     keyEncoding: 'view',
@@ -50,6 +54,29 @@ export async function openLevelStore(
     throw storeErrorOf(error, `cannot open ${folder}`);
   }
   return new LevelStore(folder, database);
+}
+
+/**
+ * Makes the folder and those above it, each once. The recursive mkdir of Node.js, which LevelDB's binding uses, tries for ever
+ * where a file system refuses to make what it says is missing, as /proc does.
+ */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || (await exists(dirname(folder)))) throw error;
+    await makeFolder(dirname(folder));
+    await mkdir(folder);
+  }
+}
+
+function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Opens the store of `folder`, again after each close. */

@@ -30,6 +30,23 @@ describe('the folder of a LevelDB store', () => {
     await again.close();
   });
 
+  test('is made with the folders above it', async () => {
+    const deep = join(folder, 'a', 'b', 'c');
+    const store = await openLevelStore(deep);
+    await store.close();
+    expect(await readdir(deep)).toContain('CURRENT');
+  });
+
+  test.runIf(process.platform === 'linux')(
+    'that the file system will not make is an error, not a wait for ever',
+    async () => {
+      await expect(openLevelStore('/proc/quorate/data')).rejects.toMatchObject({
+        name: 'StoreError',
+        message: expect.stringContaining('/proc/quorate') as string,
+      });
+    },
+  );
+
   test('has no room where nothing can be written', async () => {
     const opener = levelStoreOpener(join(folder, 'removed'));
     const store = await opener.open();
