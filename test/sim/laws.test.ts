@@ -140,7 +140,9 @@ describe('the laws', () => {
     const scan = entry('scan', 5, 6, { key: '', range: { gte: '', lt: '' }, found: [] });
     expect(lawsBroken([putA, scan], evidence(A, [A]))).toBe('b');
     const deletion = entry('delete', 3, 9, { version: '2', status: 'unknown', stamps: ['2'] });
-    expect(lawsBroken([putA, deletion, scan], evidence(A, [A]))).toBe('');
+    expect(lawsBroken([putA, deletion, scan], evidence(A, [A, stored('2', undefined)]))).toBe('');
+    // A deletion that reached no disk explains nothing.
+    expect(lawsBroken([putA, deletion, scan], evidence(A, [A]))).toBe('b');
     const found = [{ key: 'k', version: '1', value: 'a' }];
     expect(lawsBroken([putA, { ...scan, found }], evidence(A, [A]))).toBe('');
   });
@@ -151,6 +153,9 @@ describe('the laws', () => {
     const early = readA(0.1, 0.2, { process: 'c2' });
     expect(lawsBroken([early, putA], evidence(A, [A]))).toBe('c');
     expect(lawsBroken([putA], evidence(A, [A, B]))).toBe('c');
+    const found = [{ key: 'k', version: '1', value: 'a' }];
+    const beside = entry('scan', 5, 6, { key: '', range: { gte: 'l', lt: '' }, found });
+    expect(lawsBroken([putA, beside], evidence(A, [A]))).toBe('c');
   });
 
   test('(d) replicas are equal in the end, apart from keys that a disk has damaged', () => {

@@ -64,12 +64,35 @@ describe('the judge of linearizability', () => {
     expect(judgeRegister([...calls, read('none', 101, 102)], 1_000)).toBe('undecided');
   });
 
+  test('decides where dozens of writes were never answered, seen later or not', () => {
+    const open = Array.from({ length: 40 }, (_, i) => write(`open ${i}`, i, FOREVER));
+    const swaps = Array.from({ length: 40 }, (_, i) => ({
+      ...cas(i === 0 ? 'k49' : `swap ${i - 1}`, `swap ${i}`, false, 50 + i, FOREVER),
+    }));
+    const known = Array.from({ length: 50 }, (_, i) => [
+      write(`k${i}`, 100 + 4 * i, 101 + 4 * i),
+      read(`k${i}`, 102 + 4 * i, 103 + 4 * i),
+    ]).flat();
+    const calls = [...open, ...swaps, ...known];
+    // The last swap was seen, so each before it took place; after that the writes, one after another.
+    const seen = [
+      read('swap 39', 400, 401),
+      ...open.map(({ value }, i) => read(value, 500 + 2 * i, 501 + 2 * i)),
+    ];
+    expect(judgeRegister([...calls, ...seen])).toBe('linearizable');
+    expect(judgeRegister([...calls, ...seen, read('k0', 900, 901)])).toBe('illegal');
+    expect(judgeRegister([...calls, ...seen, read('open 3', 900, 901)])).toBe('illegal');
+    expect(judgeRegister([...calls, ...seen, read('swap 7', 900, 901)])).toBe('illegal');
+    // Seen before it began.
+    expect(judgeRegister([write('a', 5, FOREVER), read('a', 1, 2)])).toBe('illegal');
+  });
+
   test('judges as trying out every order does', () => {
     const call = fc
       .record({
         kind: fc.constantFrom('read' as const, 'write' as const, 'cas' as const),
-        value: fc.constantFrom('a', 'b', undefined),
-        expected: fc.constantFrom('a', 'b', undefined),
+        value: fc.constantFrom('a', 'b', 'c', undefined),
+        expected: fc.constantFrom('a', 'b', 'c', undefined),
         swapped: fc.boolean(),
         start: fc.integer({ min: 0, max: 9 }),
         length: fc.integer({ min: 1, max: 6 }),

@@ -1,6 +1,7 @@
 import type { Violation } from './check/evidence.js';
 import { describeEntry } from './history.js';
 import type { RunResult } from './run.js';
+import type { Job } from './simulate.js';
 
 /** A run in numbers, small enough to hand from one thread to another. */
 export interface RunSummary {
@@ -76,6 +77,19 @@ function relevantLines({ key, entries }: Violation, trace: readonly string[]): r
   return relevant.slice(-STORY_LINES);
 }
 
+/** What to type to see the run again, with its trace. */
+export function replayCommand({ seed, nodes, faultsMs, faults, defect }: Job): string {
+  return [
+    `npm run sim -- --seed ${seed}`,
+    ...(nodes === undefined ? [] : [`--nodes ${nodes}`]),
+    ...(faultsMs === undefined ? [] : [`--minutes ${faultsMs / 60_000}`]),
+    ...(faults === undefined
+      ? []
+      : [`--faults ${faults.length === 0 ? 'none' : faults.join(',')}`]),
+    ...(defect === undefined ? [] : [`--defect '${defect}'`]),
+  ].join(' ');
+}
+
 /** Many runs in numbers. */
 export class Totals {
   runs = 0;
@@ -83,6 +97,8 @@ export class Totals {
   operations = 0;
   succeeded = 0;
   events = 0;
+  /** Promises that were not kept, and the runs in which that was so. */
+  violations = 0;
   violated = 0;
   isVoid = 0;
   readonly faults = new Map<string, number>();
@@ -93,6 +109,7 @@ export class Totals {
     this.operations += summary.operations;
     this.succeeded += summary.succeeded;
     this.events += summary.events;
+    this.violations += summary.violations;
     if (summary.violations > 0) this.violated++;
     if (summary.isVoid) this.isVoid++;
     for (const [name, count] of Object.entries(summary.faults)) {
@@ -108,7 +125,7 @@ export class Totals {
       ['virtual cluster-hours', hours.toFixed(2)],
       ['operations', `${this.operations}, of which ${this.succeeded} succeeded`],
       ['faults', faults.map(([name, count]) => `${name} ${count}`).join(', ') || 'none'],
-      ['runs with violations', `${this.violated}`],
+      ['violations', this.violated === 0 ? '0' : `${this.violations} in ${this.violated} runs`],
       ['void runs', `${this.isVoid}`],
       ['virtual seconds a second', (this.virtualMs / elapsedMs).toFixed(0)],
     ];

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { cloneWriters, DEFECTS } from './defects.js';
-import { Totals } from './report.js';
+import { replayCommand, Totals } from './report.js';
 import { run } from './run.js';
 import { SCENARIOS } from './scenarios.js';
 import { runMany, seedsFrom, type Job } from './simulate.js';
@@ -18,7 +18,8 @@ describe('a simulated cluster', () => {
       const broken: string[] = [];
       await runMany(seedsFrom(1, SEEDS), (summary) => {
         totals.add(summary);
-        if (summary.violations > 0) broken.push(`seed ${summary.seed}: ${summary.story}`);
+        if (summary.violations > 0)
+          broken.push(`${replayCommand({ seed: summary.seed })}\n${summary.story}`);
       });
       expect(broken).toEqual([]);
       expect(totals.runs).toBe(SEEDS);

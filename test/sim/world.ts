@@ -43,6 +43,8 @@ export class World {
   clocksSane = true;
   /** True: a disk was emptied or put back. */
   forgot = false;
+  /** When the faults ended; what clients do after that proves little. */
+  healedMs = Number.POSITIVE_INFINITY;
   #going = true;
   #tokens = 0;
   #clientsMade = 0;
@@ -127,15 +129,23 @@ export class World {
     if (this.#going) this.employ(client);
   }
 
-  /** No client begins anything more. Resolves when what was begun has ended, or after `limitMs`. */
+  /** No client begins anything more, and what was begun ends within `limitMs`: every request has a deadline. */
   async stopClients(limitMs: number): Promise<void> {
     this.#going = false;
-    const ended = Promise.all(this.clients.map((client) => client.done));
-    await Promise.race([ended, this.kernel.sleep(limitMs)]);
+    const busy = new Set(this.clients);
+    const ended = this.clients.map(async (client) => {
+      await client.done;
+      busy.delete(client);
+    });
+    await Promise.race([Promise.all(ended), this.kernel.sleep(limitMs)]);
+    for (const { name } of busy) {
+      this.problem(`${name} still waits for an answer ${limitMs} ms after it was to stop`);
+    }
   }
 
   /** Ends every fault: all ways open, all disks sound, all clocks right, every process there and running. */
   heal(stream: Stream): void {
+    this.healedMs = this.kernel.nowMs;
     this.network.heal();
     for (const clock of this.#clocks) {
       clock.setSkew(stream.between(-this.shape.skewMs, this.shape.skewMs));

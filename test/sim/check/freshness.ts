@@ -12,6 +12,12 @@ interface Known {
   readonly entry: HistoryEntry;
 }
 
+/** A tombstone that was written, and when that began. */
+interface Deletion {
+  readonly call: number;
+  readonly stamp: string;
+}
+
 interface Reading {
   readonly entry: HistoryEntry;
   readonly share: Share;
@@ -35,7 +41,7 @@ export function checkFreshness(
     shareOf(countAs(entry.level), entry.zone, evidence.replicasOf(key));
   const known = new Map<string, Known[]>();
   const readings = new Map<string, Reading[]>();
-  const deletions = deletionsByKey(history);
+  const deletions = deletionsByKey(history, evidence);
   for (const entry of history) {
     if (!isWrite(entry) || entry.status !== 'ok') continue;
     const { key, version = '' } = entry;
@@ -61,7 +67,7 @@ function checkKey(
   known: readonly Known[],
   readings: readonly Reading[],
   evidence: Evidence,
-  deletions: readonly HistoryEntry[],
+  deletions: readonly Deletion[],
 ): Violation[] {
   const all = evidence.replicasOf(key).length;
   const learned = known.toSorted((a, b) => a.entry.return - b.entry.return);
@@ -96,18 +102,23 @@ function checkKey(
 }
 
 /** A scan that finds nothing has found a tombstone whose version it does not tell; some deletion must explain it. */
-function satisfies(read: Reading, floor: string, deletions: readonly HistoryEntry[]): boolean {
+function satisfies(read: Reading, floor: string, deletions: readonly Deletion[]): boolean {
   if (read.version !== undefined) return read.version >= floor;
-  return deletions.some(
-    (deletion) =>
-      deletion.call < read.entry.return && deletion.stamps?.some((stamp) => stamp >= floor),
-  );
+  return deletions.some(({ call, stamp }) => call < read.entry.return && stamp >= floor);
 }
 
-function deletionsByKey(history: History): Map<string, HistoryEntry[]> {
-  const deletions = new Map<string, HistoryEntry[]>();
-  for (const entry of history) {
-    if (entry.op === 'delete') listOf(deletions, entry.key).push(entry);
+/** Those that reached a disk: no other can explain anything. */
+function deletionsByKey(history: History, evidence: Evidence): Map<string, Deletion[]> {
+  const tombstones = new Set<string>();
+  for (const { key, version, tombstone } of evidence.stored) {
+    if (tombstone) tombstones.add(`${key}@${version}`);
+  }
+  const deletions = new Map<string, Deletion[]>();
+  for (const { op, key, call, stamps = [] } of history) {
+    if (op !== 'delete') continue;
+    for (const stamp of stamps) {
+      if (tombstones.has(`${key}@${stamp}`)) listOf(deletions, key).push({ call, stamp });
+    }
   }
   return deletions;
 }

@@ -5,7 +5,7 @@ const LAW = '(c) nothing is read that was never written';
 
 /**
  * Law (c). What is read under a version is what a write sent under that version, and not before it began. The same holds for
- * every record that reached a disk.
+ * every record that reached a disk, and a scan finds nothing outside its range.
  */
 export function checkGenuine(history: History, evidence: Evidence): Violation[] {
   const writes = new Map<string, HistoryEntry>();
@@ -29,6 +29,14 @@ export function checkGenuine(history: History, evidence: Evidence): Violation[] 
     } else if (write.value !== value) {
       const problem = `read ${value ?? 'a tombstone'} where ${write.value ?? 'a tombstone'} was written`;
       violations.push(violation(key, problem, [write, entry]));
+    }
+  }
+  const keys = new Set(evidence.keys);
+  for (const entry of history) {
+    const { gte = '', lt = '' } = entry.range ?? {};
+    for (const { key } of entry.found ?? []) {
+      if (keys.has(key) && key >= gte && (lt === '' || key < lt)) continue;
+      violations.push(violation(key, 'found by a scan of another range', [entry]));
     }
   }
   for (const record of evidence.stored) {

@@ -1,5 +1,6 @@
 import type { History, HistoryEntry } from '../history.js';
 import type { Violation } from './evidence.js';
+import { settleUnknown } from './unknown-outcomes.js';
 
 const LAW = '(h) LINEARIZABLE operations have one order that agrees with real time';
 
@@ -73,7 +74,8 @@ interface Node {
  * state they lead to, is looked at once. States are the register's values; a search that takes more than `maxSteps` is
  * given up.
  */
-export function judgeRegister(calls: readonly RegisterCall[], maxSteps = 2_000_000): Judgement {
+export function judgeRegister(history: readonly RegisterCall[], maxSteps = 2_000_000): Judgement {
+  const calls = settleUnknown(history);
   const head = linkEvents(calls);
   const placed = new Uint32Array((calls.length >> 5) + 1);
   const seen = new Map<number, { readonly placed: Uint32Array; readonly state: Value }[]>();
