@@ -1,4 +1,5 @@
 import { Command, type Option } from 'commander';
+import { isatty } from 'node:tty';
 import pc from 'picocolors';
 import { RELEASE } from '../src/release.js';
 import { batchCommand } from './commands/batch.js';
@@ -92,8 +93,9 @@ function behaveAlike(command: Command, globalOptions: readonly Option[]): void {
 }
 
 /** NO_COLOR and what is not a terminal: no colours. Each stream is judged by itself. */
-function coloursOf(stream: NodeJS.WriteStream): ReturnType<typeof pc.createColors> {
-  return pc.createColors(stream.isTTY && (process.env['NO_COLOR'] ?? '') === '');
+function coloursOf(stream: { readonly fd: number }): ReturnType<typeof pc.createColors> {
+  // Not `isTTY`, which is undefined for a pipe: picocolors would decide by itself, and colour whatever runs in CI.
+  return pc.createColors(isatty(stream.fd) && (process.env['NO_COLOR'] ?? '') === '');
 }
 
 const stdoutColours = coloursOf(process.stdout);
