@@ -242,7 +242,7 @@ export class GroupCommit {
     metas: readonly PendingMeta[],
   ): Promise<ReplicaFailure | undefined> {
     const commitCounter = this.#commitCounter + 1;
-    let batch: StoreBatch;
+    let batch: StoreBatch | undefined;
     try {
       batch = this.#store.batch();
       for (const held of winners) {
@@ -252,6 +252,7 @@ export class GroupCommit {
       for (const meta of metas) batch.put(meta.key, meta.value);
       batch.put(COMMIT_COUNTER_KEY, sealNumber(COMMIT_COUNTER_KEY, commitCounter));
     } catch (error) {
+      await batch?.discard();
       return refused('STORE_FAILED', describeStoreError(error));
     }
     try {

@@ -12,6 +12,10 @@ import {
 export interface FaultyDisk extends StoreOpener {
   /** The next commit rejects; the batch is on disk nevertheless, or is not. */
   failNextCommit: 'written' | 'lost' | undefined;
+  /** The next put into a batch throws. */
+  failNextPut: boolean;
+  /** Batches that were given up, as the port asks for of those that are not committed. */
+  readonly discarded: number;
   /** How often opening fails from now on. */
   openFailures: number;
   room: boolean;
@@ -33,6 +37,8 @@ export function createFaultyDisk(): FaultyDisk {
   let open: Store | undefined;
   const disk = {
     failNextCommit: undefined as FaultyDisk['failNextCommit'],
+    failNextPut: false,
+    discarded: 0,
     openFailures: 0,
     room: true,
     damagedKey: undefined as Uint8Array | undefined,
@@ -89,6 +95,10 @@ export function createFaultyDisk(): FaultyDisk {
 
   const faultyBatch = (batch: StoreBatch): StoreBatch => ({
     put(key, value) {
+      if (disk.failNextPut) {
+        disk.failNextPut = false;
+        throw new StoreError('failed', 'the batch takes nothing');
+      }
       batch.put(key, value);
       return this;
     },
@@ -109,7 +119,10 @@ export function createFaultyDisk(): FaultyDisk {
       if (fault !== 'lost') await batch.commit(options);
       if (fault !== undefined) throw new StoreError('failed', 'Input/output error');
     },
-    discard: () => batch.discard(),
+    discard() {
+      disk.discarded += 1;
+      return batch.discard();
+    },
   });
 
   return disk;

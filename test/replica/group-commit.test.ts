@@ -285,6 +285,15 @@ describe('a commit that fails', () => {
     },
   );
 
+  test('that could not even be put together is given up, and the next one is taken', async () => {
+    const disk = createFaultyDisk();
+    const node = await openTestReplica(disk);
+    disk.failNextPut = true;
+    expect(say(await applyOne(node, KEY, recordOf(KEY, 1)))).toBe('refused STORE_FAILED');
+    expect(disk.discarded).toBe(1);
+    expect(say(await applyOne(node, KEY, recordOf(KEY, 1)))).toBe('applied');
+  });
+
   test('has what waited behind it refused, never applied', async () => {
     const disk = createFaultyDisk();
     const node = await openTestReplica(disk);
