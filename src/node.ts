@@ -2,10 +2,11 @@ import { clusterIdOf } from './core/cluster-id.js';
 import { DEFAULT_LIMITS, type Limits } from './core/limits.js';
 import { createPlacement, type Member } from './core/placement.js';
 import { createCoordinator, type NodeCoordinator } from './coordinator/coordinator.js';
+import type { Tempo } from './core/tempo.js';
 import type { Clock } from './io/clock.js';
 import type { Welcome } from './io/link.js';
 import type { Log } from './io/log.js';
-import type { Peer } from './io/peer.js';
+import type { Peer, PeerEvents } from './io/peer.js';
 import type { Random } from './io/random.js';
 import type { StoreOpener } from './io/store.js';
 import type { Timers } from './io/timers.js';
@@ -21,6 +22,8 @@ export interface NodeIdentity {
   readonly replication: number;
   readonly maxDriftMs: number;
   readonly maxValueBytes: number;
+  /** Default: {@link DEFAULT_TEMPO}. */
+  readonly tempo?: Tempo;
 }
 
 /** Everything that a node touches of the world. The simulation gives its own. */
@@ -30,8 +33,8 @@ export interface NodePorts {
   readonly random: Random;
   readonly log: Log;
   readonly opener: StoreOpener;
-  /** The way to another member. Connects by itself, calls `onConnected` each time, and stays the caller's to close. */
-  readonly peerTo: (member: Member, onConnected: () => void) => Peer;
+  /** The way to another member. Connects by itself, again and again, and stays the caller's to close. */
+  readonly peerTo: (member: Member, events: PeerEvents) => Peer;
 }
 
 /** A node put together, without a server: it coordinates, stores and watches its clock. */
@@ -75,9 +78,10 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
       log.error({ err: error }, 'measuring the clocks of the peers failed');
     });
   };
+  const events: PeerEvents = { onConnected, onLives: () => {}, onCommitCounter: () => {} };
   const peers = new Map<string, Peer>([[nodeId, replica]]);
   for (const member of members) {
-    if (member.id !== nodeId) peers.set(member.id, ports.peerTo(member, onConnected));
+    if (member.id !== nodeId) peers.set(member.id, ports.peerTo(member, events));
   }
   const coordinator = createCoordinator({
     nodeId,

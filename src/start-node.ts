@@ -4,6 +4,7 @@ import type { Member } from './core/placement.js';
 import { systemClock, type Clock } from './io/clock.js';
 import { levelStoreOpener } from './io/level-store.js';
 import { silentLog, type Log } from './io/log.js';
+import type { PeerEvents } from './io/peer.js';
 import { systemRandom } from './io/random.js';
 import { systemTimers } from './io/timers.js';
 import { createNode, type NodeIdentity } from './node.js';
@@ -61,7 +62,7 @@ export async function startNode(options: NodeOptions, log: Log = silentLog): Pro
     replicationFactor: replication,
   };
   const links: PeerLink[] = [];
-  const peerTo = (member: Member, onConnected: () => void): PeerLink => {
+  const peerTo = (member: Member, events: PeerEvents): PeerLink => {
     const link = createPeerLink({
       nodeId: member.id,
       address: member.address,
@@ -72,7 +73,7 @@ export async function startNode(options: NodeOptions, log: Log = silentLog): Pro
       clock,
       timers: systemTimers,
       random: systemRandom,
-      onState: onChange(log, member, onConnected),
+      onState: onChange(log, member, () => events.onConnected()),
     });
     links.push(link);
     return link;

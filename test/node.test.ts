@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { silentLog } from '../src/io/log.js';
 import { memoryStoreOpener } from '../src/io/memory-store.js';
-import type { Peer, PingAnswer } from '../src/io/peer.js';
+import type { Peer, PeerEvents, PingAnswer } from '../src/io/peer.js';
 import { createNode } from '../src/node.js';
 import { seededRandom } from './seeded-random.js';
 import { createVirtualTime } from './virtual-time.js';
@@ -15,8 +15,8 @@ test('a node that starts with a wrong clock is quarantined as soon as its peers 
   const clock = time.clockWithSkew(600_000);
   const connect: (() => void)[] = [];
   let connected = false;
-  const peerTo = ({ id }: { readonly id: string }, onConnected: () => void): Peer => {
-    connect.push(onConnected);
+  const peerTo = ({ id }: { readonly id: string }, events: PeerEvents): Peer => {
+    connect.push(() => events.onConnected());
     return {
       nodeId: id,
       get connected() {
@@ -34,7 +34,9 @@ test('a node that starts with a wrong clock is quarantined as soon as its peers 
         commitCounter: 0,
         incarnation: new Uint8Array(8),
         placementVersion: 1,
+        rumours: [],
       }),
+      ask: unused,
     };
   };
   const node = await createNode(

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../core/errors.js';
+import { NO_FENCE } from '../core/fence.js';
 import { ReadTally, type ReadStep } from '../core/read-tally.js';
 import type { Receipt } from '../core/receipt.js';
 import { isIntact, versionOf } from '../core/record.js';
@@ -26,7 +27,8 @@ const CORRUPT: ReadAnswer = {
  * differ, the call that brings the newest record to those that lack it.
  */
 export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
-  readonly source = 'repair';
+  readonly source = 'copy';
+  readonly fence = NO_FENCE;
   readonly key: Uint8Array;
   readonly deadlineMs: number;
   readonly traceparent: Uint8Array;

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../core/errors.js';
+import { NO_FENCE } from '../core/fence.js';
 import type { Receipt } from '../core/receipt.js';
 import { compareRecords, versionOf } from '../core/record.js';
 import { countSlots, hasSlot } from '../core/slots.js';
@@ -25,6 +26,7 @@ import type { Route } from './routes.js';
  */
 export class WriteOperation extends UnderWay implements ApplyCall {
   readonly source = 'write';
+  readonly fence = NO_FENCE;
   readonly key: Uint8Array;
   readonly record: Uint8Array;
   readonly deadlineMs: number;

@@ -1,5 +1,7 @@
 import type { ErrorCode } from '../core/errors.js';
+import type { Rumour } from '../core/membership.js';
 import type { Version } from '../core/version.js';
+import type { AskKind, AskReply, AskRequest } from './peer-asks.js';
 
 /**
  * A replica as a coordinator sees it: the node itself, a node over the wire, or a simulated one. The hot calls carry no
@@ -14,12 +16,22 @@ export interface Peer {
   /** Asks for the whole record or for its header. `call.onRead(slot, …)` follows exactly once, never within this call. */
   read(call: ReadCall, slot: number, part: 'record' | 'header'): void;
   scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure>;
-  /** Where its clock and its state stand. */
-  ping(deadlineMs: number): Promise<PingAnswer | ReplicaFailure>;
+  /** Where its clock and its state stand; carries gossip both ways. */
+  ping(request: PingRequest, deadlineMs: number): Promise<PingAnswer | ReplicaFailure>;
+  /** Everything that is not on the hot path: io/peer-asks.ts says what may be asked. */
+  ask<K extends AskKind>(
+    kind: K,
+    request: AskRequest<K>,
+    deadlineMs: number,
+  ): Promise<AskReply<K> | ReplicaFailure>;
 }
 
-/** Where a record comes from. The rule of `apply` is the same for all; drift is judged only for a `write`. */
-export type ApplySource = 'write' | 'repair';
+/**
+ * Where a record comes from: a coordinator's write or a late retry of one, or a copy of what some replica holds (read repair,
+ * hint, anti-entropy). The merge rule is the same for both. A write is judged by its drift and by the fence that the replica
+ * has promised, a copy by the fence that the replica has committed.
+ */
+export type ApplySource = 'write' | 'copy';
 
 export interface ApplyCall {
   readonly key: Uint8Array;
@@ -27,6 +39,8 @@ export interface ApplyCall {
   readonly keyHash: number;
   readonly record: Uint8Array;
   readonly source: ApplySource;
+  /** Of a copy: the committed fence of the replica that holds it, 16 bytes; empty: none, as for a write. */
+  readonly fence: Uint8Array;
   /** On the monotonic clock of the caller. Work past it is dropped. */
   readonly deadlineMs: number;
   /** The placement version that the coordinator went by. */
@@ -54,8 +68,15 @@ export interface ReadCall {
 
 export type ReadAnswer =
   /** `record` is given where it was asked for. Reads see only what is synced. */
-  | { readonly kind: 'found'; readonly header: Uint8Array; readonly record?: Uint8Array }
-  | { readonly kind: 'absent' }
+  | {
+      readonly kind: 'found';
+      readonly header: Uint8Array;
+      readonly record?: Uint8Array;
+      /** The fence of the key's partition that the replica has committed, 16 bytes. Absent: none. */
+      readonly fence?: Uint8Array;
+    }
+  /** The version of absence is the committed fence: a tombstone at or below it is equal to it. */
+  | { readonly kind: 'absent'; readonly fence?: Uint8Array }
   | ReplicaFailure;
 
 /**
@@ -103,6 +124,13 @@ export interface ReplicaPage {
   readonly corrupt: readonly Uint8Array[];
 }
 
+export interface PingRequest {
+  /** The node that asks. */
+  readonly from: string;
+  /** News of the cluster, a bounded number. */
+  readonly rumours: readonly Rumour[];
+}
+
 export interface PingAnswer {
   readonly kind: 'pong';
   readonly nodeId: string;
@@ -115,4 +143,25 @@ export interface PingAnswer {
   /** Which life of its data folder this is. */
   readonly incarnation: Uint8Array;
   readonly placementVersion: number;
+  readonly rumours: readonly Rumour[];
+}
+
+/**
+ * What every answer of a node names beside itself: which life of its data folder it is in, and which lives of others it has
+ * recorded. One object until something of it changes. See DESIGN section 7, a node that forgot.
+ */
+export interface Lives {
+  /** 8 bytes; a later life is greater, byte by byte. */
+  readonly incarnation: Uint8Array;
+  readonly known: readonly { readonly nodeId: string; readonly incarnation: Uint8Array }[];
+}
+
+/** What the way to a peer tells whoever opened it. */
+export interface PeerEvents {
+  /** It is connected, each time. */
+  onConnected(): void;
+  /** Called before the answers that come with it are: after a connect, and when it changes. */
+  onLives(lives: Lives): void;
+  /** How far the peer's group commits had come when it sent what has just arrived. */
+  onCommitCounter(commitCounter: number): void;
 }

@@ -10,6 +10,7 @@ const TIMEOUT_MS = 1_000;
 const SAMPLES = 8;
 /** A peer that has not answered for this long is no witness any more: its clock, or ours, may have moved. */
 const FORGET_MS = 10_000;
+const NO_GOSSIP = { from: '', rumours: [] };
 /** Wall clocks tell whole milliseconds, and two good clocks part by less than one in the time that samples are kept. */
 const SLACK_MS = 2;
 /** A change of the own wall by this part of the tolerated drift is a jump: no clock runs so wrong within a second. */
@@ -119,7 +120,7 @@ export function startClockWatch(options: ClockWatchOptions): ClockWatch {
     if (witness.pinging || !peer.connected) return;
     witness.pinging = true;
     const sentAtMs = clock.monotonicMs();
-    const answer = await peer.ping(sentAtMs + TIMEOUT_MS);
+    const answer = await peer.ping(NO_GOSSIP, sentAtMs + TIMEOUT_MS);
     witness.pinging = false;
     const atMs = clock.monotonicMs();
     const roundTripMs = atMs - sentAtMs;

@@ -31,11 +31,18 @@ export interface GroupCommitOptions {
   readonly commitCounter: number;
 }
 
-interface PendingMeta {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array;
+/** Changes that wait for the next batch; see {@link GroupCommit.change}. */
+interface PendingChange {
+  readonly fill: (batch: StoreBatch) => void;
   readonly resolve: () => void;
   readonly reject: (error: KvError) => void;
+}
+
+/** See {@link GroupCommit.alone}. */
+interface PendingTask {
+  readonly run: (batch: StoreBatch) => Promise<(() => void) | undefined>;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /**
@@ -52,7 +59,8 @@ export class GroupCommit {
   readonly #timers: Timers;
   readonly #log: Log;
   readonly #queue: ApplyQueue;
-  #metas: PendingMeta[] = [];
+  #changes: PendingChange[] = [];
+  #tasks: PendingTask[] = [];
   readonly #headers = new HeaderCache(CACHED_HEADERS);
   readonly #storedKeys: StoredKeys;
 
@@ -132,12 +140,36 @@ export class GroupCommit {
 
   /** Puts an entry of the meta family into the next batch. Resolves when it is synced; rejects with a KvError. */
   putMeta(key: Uint8Array, value: Uint8Array): Promise<void> {
+    return this.change((batch) => void batch.put(key, value));
+  }
+
+  /**
+   * Lets `fill` add to the next batch what depends on nothing that is on disk: entries of its own family. Resolves when the
+   * batch is synced; rejects with a KvError, of outcome unknown where the sync failed.
+   */
+  change(fill: (batch: StoreBatch) => void): Promise<void> {
     const refusal = this.#refusal();
     if (refusal !== undefined) {
       return Promise.reject(new KvError(refusal.code, refusal.message));
     }
     return new Promise((resolve, reject) => {
-      this.#metas.push({ key, value, resolve, reject });
+      this.#changes.push({ fill, resolve, reject });
+      this.#wake();
+    });
+  }
+
+  /**
+   * Runs `task` while no batch is under way, so what it reads of the store is what is there, and commits what it adds to its
+   * batch, synced. What `task` gives is called then, to bring memory up to it. Nobody is served meanwhile: a task is a few
+   * milliseconds long. Rejects with what the task throws, which commits nothing, or with a KvError.
+   */
+  alone(run: (batch: StoreBatch) => Promise<(() => void) | undefined>): Promise<void> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) {
+      return Promise.reject(new KvError(refusal.code, refusal.message));
+    }
+    return new Promise((resolve, reject) => {
+      this.#tasks.push({ run, resolve, reject });
       this.#wake();
     });
   }
@@ -164,24 +196,45 @@ export class GroupCommit {
   }
 
   async #run(): Promise<void> {
-    while (this.#queue.length > 0 || this.#metas.length > 0) {
-      const metas = this.#metas;
-      this.#metas = [];
-      await this.#commit(this.#queue.take(), metas);
+    while (this.#queue.length > 0 || this.#changes.length > 0 || this.#tasks.length > 0) {
+      const task = this.#tasks.shift();
+      if (task !== undefined) await this.#runAlone(task);
+      const changes = this.#changes;
+      this.#changes = [];
+      if (this.#failure === undefined) await this.#commit(this.#queue.take(), changes);
+      else rejectAll(changes, this.#failure);
       if (this.#failure !== undefined) await this.#recover(this.#failure);
     }
     this.#loop = undefined;
   }
 
-  async #commit(group: PendingGroup | undefined, metas: readonly PendingMeta[]): Promise<void> {
+  async #runAlone(task: PendingTask): Promise<void> {
+    let batch: StoreBatch | undefined;
+    let failure: ReplicaFailure | undefined;
+    try {
+      batch = this.#store.batch();
+      const onDone = await task.run(batch);
+      if (batch.length === 0) await batch.discard();
+      else failure = await this.#sync(batch);
+      if (failure === undefined) onDone?.();
+    } catch (error) {
+      await batch?.discard();
+      task.reject(error);
+      return;
+    }
+    if (failure === undefined) task.resolve();
+    else task.reject(new KvError(failure.code, failure.message, { outcome: 'unknown' }));
+  }
+
+  async #commit(group: PendingGroup | undefined, changes: readonly PendingChange[]): Promise<void> {
     const round = new CommitRound();
     const lookedUp = group === undefined ? [] : await this.#gather(round, group);
     const winners = round.decide();
-    if (winners.length > 0 || metas.length > 0) {
-      const failure = await this.#write(winners, metas);
+    if (winners.length > 0 || changes.length > 0) {
+      const failure = await this.#write(winners, changes);
       if (failure !== undefined) {
         round.answerFailure(failure);
-        rejectAll(metas, failure);
+        rejectAll(changes, failure);
         return;
       }
     }
@@ -189,7 +242,7 @@ export class GroupCommit {
     const { applied, kept } = round.answer();
     this.#applied += applied;
     this.#kept += kept;
-    for (const meta of metas) meta.resolve();
+    for (const change of changes) change.resolve();
     for (const held of lookedUp) {
       if (held.stored !== undefined) this.#headers.set(held.storeKey, held.keyHash, held.stored);
     }
@@ -239,9 +292,8 @@ export class GroupCommit {
   /** One batch, synced. A failure says whether it may be on disk nevertheless. */
   async #write(
     winners: readonly HeldKey[],
-    metas: readonly PendingMeta[],
+    changes: readonly PendingChange[],
   ): Promise<ReplicaFailure | undefined> {
-    const commitCounter = this.#commitCounter + 1;
     let batch: StoreBatch | undefined;
     try {
       batch = this.#store.batch();
@@ -249,13 +301,19 @@ export class GroupCommit {
         this.#storedKeys.add(held.keyHash);
         writeApplied(batch, held, held.winner as Uint8Array);
       }
-      for (const meta of metas) batch.put(meta.key, meta.value);
-      batch.put(COMMIT_COUNTER_KEY, sealNumber(COMMIT_COUNTER_KEY, commitCounter));
+      for (const change of changes) change.fill(batch);
     } catch (error) {
       await batch?.discard();
       return refused('STORE_FAILED', describeStoreError(error));
     }
+    return this.#sync(batch);
+  }
+
+  /** Commits the batch with the counter of commits. */
+  async #sync(batch: StoreBatch): Promise<ReplicaFailure | undefined> {
+    const commitCounter = this.#commitCounter + 1;
     try {
+      batch.put(COMMIT_COUNTER_KEY, sealNumber(COMMIT_COUNTER_KEY, commitCounter));
       await batch.commit({ sync: true });
     } catch (error) {
       this.#log.error({ err: error }, 'a write to the disk failed; the store will be reopened');
@@ -322,13 +380,17 @@ export class GroupCommit {
         (group.calls[i] as ApplyCall).onApplied(group.slots[i] as number, failure);
       }
     }
-    const metas = this.#metas;
-    this.#metas = [];
-    rejectAll(metas, failure);
+    const changes = this.#changes;
+    this.#changes = [];
+    rejectAll(changes, failure);
+    const tasks = this.#tasks;
+    this.#tasks = [];
+    for (const task of tasks) task.reject(new KvError(failure.code, failure.message));
   }
 }
 
-function rejectAll(metas: readonly PendingMeta[], failure: ReplicaFailure): void {
+function rejectAll(changes: readonly PendingChange[], failure: ReplicaFailure): void {
   const outcome = failure.kind === 'failed' ? 'unknown' : 'none';
-  for (const meta of metas) meta.reject(new KvError(failure.code, failure.message, { outcome }));
+  for (const change of changes)
+    change.reject(new KvError(failure.code, failure.message, { outcome }));
 }

@@ -9,11 +9,13 @@ import type {
   ApplyCall,
   Peer,
   PingAnswer,
+  PingRequest,
   ReadCall,
   ReplicaFailure,
   ReplicaPage,
   ReplicaScan,
 } from '../io/peer.js';
+import type { AskKind, AskReply, AskRequest } from '../io/peer-asks.js';
 import type { Random } from '../io/random.js';
 import type { StoreOpener } from '../io/store.js';
 import type { Timers } from '../io/timers.js';
@@ -51,6 +53,14 @@ export interface LocalReplicaOptions {
   readonly quarantined: () => boolean;
   readonly queueBounds?: QueueBounds;
 }
+
+/** What answers each kind of ask. */
+export type AskHandlers = {
+  [K in AskKind]: (
+    request: AskRequest<K>,
+    deadlineMs: number,
+  ) => Promise<AskReply<K> | ReplicaFailure>;
+};
 
 /** What `kvctl node status` and metrics show of a replica. */
 export interface ReplicaStatus {
@@ -91,6 +101,7 @@ export class LocalReplica implements Peer {
   readonly #reads: ReadGather;
   readonly #bound: ClockBound;
   readonly #scans: ScanQueue;
+  readonly #handlers: Partial<AskHandlers> = {};
   #refusals: (() => void)[] = [];
   #stopping = false;
   #closing: Promise<void> | undefined;
@@ -154,7 +165,22 @@ export class LocalReplica implements Peer {
     return answer;
   }
 
-  async ping(): Promise<PingAnswer | ReplicaFailure> {
+  /** From now on `handler` answers what is asked of this kind; until then it is refused. */
+  answer<K extends AskKind>(kind: K, handler: AskHandlers[K]): void {
+    this.#handlers[kind] = handler;
+  }
+
+  async ask<K extends AskKind>(
+    kind: K,
+    request: AskRequest<K>,
+    deadlineMs: number,
+  ): Promise<AskReply<K> | ReplicaFailure> {
+    if (this.#stopping) return STOPPING;
+    const handler = this.#handlers[kind] as AskHandlers[K] | undefined;
+    return handler?.(request, deadlineMs) ?? refused('UNAVAILABLE', `${kind}: not ready to answer`);
+  }
+
+  async ping(_request: PingRequest): Promise<PingAnswer | ReplicaFailure> {
     if (this.#stopping) return STOPPING;
     return {
       kind: 'pong',
@@ -165,6 +191,7 @@ export class LocalReplica implements Peer {
       commitCounter: this.#commit.commitCounter,
       incarnation: this.#folder.incarnation,
       placementVersion: this.#options.placementVersion(),
+      rumours: [],
     };
   }
 

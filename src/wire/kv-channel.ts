@@ -55,7 +55,7 @@ class KvChannelHost implements ChannelHost {
         return undefined;
       case v1.CallKind.CALL_UNSPECIFIED:
       case v1.CallKind.CALL_APPLY:
-      case v1.CallKind.CALL_REPAIR:
+      case v1.CallKind.CALL_COPY:
       case v1.CallKind.CALL_READ:
       case v1.CallKind.CALL_READ_HEADER:
       case v1.CallKind.CALL_REPLICA_SCAN:

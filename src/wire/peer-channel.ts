@@ -67,8 +67,8 @@ class PeerChannelHost implements ChannelHost {
       case v1.CallKind.CALL_APPLY:
         this.#replica.apply(new IncomingApply(this, call, channel, 'write'), 0);
         break;
-      case v1.CallKind.CALL_REPAIR:
-        this.#replica.apply(new IncomingApply(this, call, channel, 'repair'), 0);
+      case v1.CallKind.CALL_COPY:
+        this.#replica.apply(new IncomingApply(this, call, channel, 'copy'), 0);
         break;
       case v1.CallKind.CALL_READ:
         this.#replica.read(new IncomingRead(this, call, channel), 0, 'record');
@@ -80,7 +80,7 @@ class PeerChannelHost implements ChannelHost {
         this.#answerWith(call, channel, this.#scan(call));
         break;
       case v1.CallKind.CALL_PING:
-        this.#answerWith(call, channel, this.#ping(call));
+        this.#answerWith(call, channel, this.#ping(call, channel));
         break;
       case v1.CallKind.CALL_UNSPECIFIED:
       case v1.CallKind.CALL_GET:
@@ -139,10 +139,13 @@ class PeerChannelHost implements ChannelHost {
       : failedReply(call.id, page);
   }
 
-  async #ping(call: v1.Call): Promise<v1.Answer.$Properties> {
-    const pong: PingAnswer | ReplicaFailure = await this.#replica.ping(this.deadlineOf(call));
+  async #ping(call: v1.Call, channel: ServerChannel): Promise<v1.Answer.$Properties> {
+    const pong: PingAnswer | ReplicaFailure = await this.#replica.ping(
+      { from: channel.peerNodeId, rumours: [] },
+      this.deadlineOf(call),
+    );
     if (pong.kind !== 'pong') return failedReply(call.id, pong);
-    const { kind: _, hlc, ...rest } = pong;
+    const { kind: _, hlc, rumours: _rumours, ...rest } = pong;
     return { id: call.id, body: v1.Pong.encode({ ...rest, hlc: encodeVersion(hlc) }).finish() };
   }
 }
@@ -172,6 +175,7 @@ abstract class IncomingCall {
 
 class IncomingApply extends IncomingCall implements ApplyCall {
   readonly record: Uint8Array;
+  readonly fence: Uint8Array;
 
   constructor(
     host: PeerChannelHost,
@@ -181,6 +185,7 @@ class IncomingApply extends IncomingCall implements ApplyCall {
   ) {
     super(host, call, channel);
     this.record = call.record;
+    this.fence = call.fence;
   }
 
   onApplied(_slot: number, answer: ApplyAnswer): void {

@@ -6,11 +6,13 @@ import type {
   ApplyCall,
   Peer,
   PingAnswer,
+  PingRequest,
   ReadCall,
   ReplicaFailure,
   ReplicaPage,
   ReplicaScan,
 } from '../io/peer.js';
+import type { AskKind, AskReply, AskRequest } from '../io/peer-asks.js';
 import type { Random } from '../io/random.js';
 import type { Timers } from '../io/timers.js';
 import type { ChannelBounds } from './call-table.js';
@@ -137,7 +139,7 @@ class ChannelPeer implements PeerLink, AnsweringPeer {
     });
   }
 
-  async ping(deadlineMs: number): Promise<PingAnswer | ReplicaFailure> {
+  async ping(_request: PingRequest, deadlineMs: number): Promise<PingAnswer | ReplicaFailure> {
     const { clock } = this.#options;
     const startedMs = clock.monotonicMs();
     const answer = await new Promise<PingAnswer | ReplicaFailure>((resolve) => {
@@ -145,6 +147,14 @@ class ChannelPeer implements PeerLink, AnsweringPeer {
     });
     if (answer.kind === 'pong') this.#roundTripMs = clock.monotonicMs() - startedMs;
     return answer;
+  }
+
+  async ask<K extends AskKind>(
+    kind: K,
+    _request: AskRequest<K>,
+    _deadlineMs: number,
+  ): Promise<AskReply<K> | ReplicaFailure> {
+    return { kind: 'unreachable', code: 'NOT_SUPPORTED', message: `${kind} has no wire form` };
   }
 
   close(graceMs: number): Promise<void> {

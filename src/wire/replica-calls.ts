@@ -72,9 +72,9 @@ export class OutgoingApply extends ReplicaOutgoing {
   }
 
   message(id: number, timeoutMs: number): v1.Call.$Properties {
-    const { key, record, source, placementVersion, traceparent } = this.call;
-    const kind = source === 'write' ? v1.CallKind.CALL_APPLY : v1.CallKind.CALL_REPAIR;
-    return { id, kind, timeoutMs, key, record, placementVersion, traceparent };
+    const { key, record, source, fence, placementVersion, traceparent } = this.call;
+    const kind = source === 'write' ? v1.CallKind.CALL_APPLY : v1.CallKind.CALL_COPY;
+    return { id, kind, timeoutMs, key, record, fence, placementVersion, traceparent };
   }
 
   protected succeeded({ header }: v1.Answer): void {
@@ -189,6 +189,7 @@ export class OutgoingPing extends ReplicaOutgoing {
       commitCounter: pong.commitCounter,
       incarnation: new Uint8Array(pong.incarnation),
       placementVersion: pong.placementVersion,
+      rumours: [],
     });
   }
 

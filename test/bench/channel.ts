@@ -112,6 +112,7 @@ class Loop implements ApplyCall {
     value: new Uint8Array(RECORD_BYTES - 25),
   });
   readonly source: ApplySource = 'write';
+  readonly fence = new Uint8Array(0);
   readonly placementVersion = 1;
   readonly traceparent = EMPTY;
   deadlineMs = 0;

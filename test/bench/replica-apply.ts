@@ -26,6 +26,7 @@ const value = systemRandom.bytes(VALUE_BYTES);
 class BenchCall implements ApplyCall {
   readonly keyHash: number;
   readonly source = 'write';
+  readonly fence = new Uint8Array(0);
   readonly deadlineMs = Number.POSITIVE_INFINITY;
   readonly placementVersion = 1;
   readonly traceparent = new Uint8Array(0);

@@ -71,8 +71,12 @@ export class MemoryPeer implements Peer {
     });
   }
 
-  ping(_deadlineMs: number): Promise<PingAnswer | ReplicaFailure> {
+  ping(): Promise<PingAnswer | ReplicaFailure> {
     throw new Error('pings are of the clock watch');
+  }
+
+  ask(): Promise<ReplicaFailure> {
+    throw new Error('nothing is asked here');
   }
 
   #after(act: (fate: Fate) => void): void {

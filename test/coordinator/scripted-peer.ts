@@ -41,8 +41,12 @@ export class ScriptedPeer implements Peer {
     throw new Error('not scripted');
   }
 
-  ping(_deadlineMs: number): Promise<PingAnswer | ReplicaFailure> {
+  ping(): Promise<PingAnswer | ReplicaFailure> {
     throw new Error('not scripted');
+  }
+
+  ask(): Promise<ReplicaFailure> {
+    throw new Error('nothing is asked here');
   }
 
   /** Answers the oldest call. */

@@ -34,7 +34,7 @@ class ClockPeer implements Peer {
     throw new Error('the clock watch scans nothing');
   }
 
-  async ping(deadlineMs: number): Promise<PingAnswer | ReplicaFailure> {
+  async ping(_: unknown, deadlineMs: number): Promise<PingAnswer | ReplicaFailure> {
     if (this.stopped) {
       await this.#wait(deadlineMs - this.time.clock.monotonicMs());
       return { kind: 'failed', code: 'TIMED_OUT', message: 'no answer' };
@@ -52,7 +52,12 @@ class ClockPeer implements Peer {
       commitCounter: 0,
       incarnation: new Uint8Array(8),
       placementVersion: 1,
+      rumours: [],
     };
+  }
+
+  ask(): Promise<never> {
+    throw new Error('nothing is asked here');
   }
 
   #wait(delayMs: number): Promise<void> {

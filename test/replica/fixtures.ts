@@ -1,3 +1,4 @@
+import { NO_FENCE } from '../../src/core/fence.js';
 import { hash32 } from '../../src/core/hash.js';
 import { encodeRecord, versionOf } from '../../src/core/record.js';
 import { silentLog } from '../../src/io/log.js';
@@ -41,6 +42,7 @@ export function stampedAt(record: Uint8Array): number {
 
 export interface ApplyChoices {
   readonly source?: ApplySource;
+  readonly fence?: Uint8Array;
   readonly deadlineMs?: number;
   readonly placementVersion?: number;
 }
@@ -62,6 +64,7 @@ export function applyCall(
     keyHash: hash32(key),
     record,
     source: choices.source ?? 'write',
+    fence: choices.fence ?? NO_FENCE,
     deadlineMs: choices.deadlineMs ?? Number.POSITIVE_INFINITY,
     placementVersion: choices.placementVersion ?? 1,
     traceparent: new Uint8Array(0),

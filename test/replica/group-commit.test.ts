@@ -22,6 +22,8 @@ import {
   type TestReplica,
 } from './fixtures.js';
 
+const PING = { from: 'n9', rumours: [] };
+
 const KEY = bytes('key');
 
 function say(answer: ApplyAnswer | undefined): string {
@@ -192,7 +194,7 @@ describe('the group commit', () => {
     expect((await first.replica.status()).commitCounter).toBe(3);
     await closeReplica(first);
     const second = await openTestReplica(disk);
-    expect(await second.replica.ping()).toMatchObject({ kind: 'pong', commitCounter: 3 });
+    expect(await second.replica.ping(PING)).toMatchObject({ kind: 'pong', commitCounter: 3 });
   });
 });
 
@@ -213,7 +215,7 @@ describe('a stored record that fails its checksum', () => {
     const calls = [
       applyCall(KEY, recordOf(KEY, 2)),
       other,
-      applyCall(KEY, recordOf(KEY, 3), { source: 'repair' }),
+      applyCall(KEY, recordOf(KEY, 3), { source: 'copy' }),
     ];
     send(node, calls);
     await node.time.settle();

@@ -34,6 +34,8 @@ import {
   type TestReplica,
 } from './fixtures.js';
 
+const PING = { from: 'n9', rumours: [] };
+
 const KEY = bytes('key');
 
 function keysOf(page: ReplicaPage): string[] {
@@ -85,7 +87,7 @@ describe('the door of a replica', () => {
       message: expect.stringContaining(`${farMs} ms ahead`) as unknown,
     });
     expect((await node.replica.status()).driftRefusals).toBe(1);
-    expect(await applyOne(node, KEY, record, { source: 'repair' })).toEqual({ kind: 'applied' });
+    expect(await applyOne(node, KEY, record, { source: 'copy' })).toEqual({ kind: 'applied' });
     expect(node.replica.hlc.latest.wallMs).toBeLessThan(START_WALL_MS);
     const edge = recordOf(bytes('edge'), 3 * MAX_DRIFT_MS);
     expect(await applyOne(node, bytes('edge'), edge)).toEqual({ kind: 'applied' });
@@ -259,7 +261,7 @@ describe('the life of a replica', () => {
   test('a ping says where its clock and its state stand', async () => {
     const node = await openTestReplica(memoryStoreOpener(), { quarantined: () => true });
     await applyOne(node, KEY, recordOf(KEY, 3));
-    const pong = await node.replica.ping();
+    const pong = await node.replica.ping(PING);
     expect(pong).toMatchObject({
       kind: 'pong',
       nodeId: 'n1',
@@ -288,7 +290,7 @@ describe('the life of a replica', () => {
     expect(apply.answers).toEqual([{ kind: 'applied' }]);
     expect(read.answers).toEqual([{ kind: 'absent' }]);
     expect(late.answers).toMatchObject([{ kind: 'refused', code: 'UNAVAILABLE' }]);
-    expect(await node.replica.ping()).toMatchObject({ kind: 'refused', code: 'UNAVAILABLE' });
+    expect(await node.replica.ping(PING)).toMatchObject({ kind: 'refused', code: 'UNAVAILABLE' });
     expect(await node.replica.scan(scanOf(), Infinity)).toMatchObject({ code: 'UNAVAILABLE' });
 
     const again = await openTestReplica(disk);

@@ -128,7 +128,7 @@ export const DEFECTS: readonly KnownDefect[] = [
     workloads: ['levels', 'hot', 'late'],
     peer: (peer) =>
       retold(peer, (call, answer) =>
-        call.source === 'repair' && isReplicaFailure(answer) ? APPLIED : answer,
+        call.source === 'copy' && isReplicaFailure(answer) ? APPLIED : answer,
       ),
   },
   {

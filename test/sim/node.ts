@@ -168,7 +168,8 @@ export class SimNode {
           kind === 'apply' ||
           kind === 'read' ||
           kind === 'replica-scan' ||
-          kind === 'peer-ping'
+          kind === 'peer-ping' ||
+          kind === 'ask'
         ) {
           servePeerCall(replica, process, call);
         } else {

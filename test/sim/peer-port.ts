@@ -8,12 +8,14 @@ import type {
   ApplySource,
   Peer,
   PingAnswer,
+  PingRequest,
   ReadAnswer,
   ReadCall,
   ReplicaFailure,
   ReplicaPage,
   ReplicaScan,
 } from '../../src/io/peer.js';
+import type { AskKind, AskReply, AskRequest } from '../../src/io/peer-asks.js';
 import type { Channel, IncomingCall, NoAnswer } from './channel.js';
 import type { SimProcess } from './process.js';
 
@@ -24,6 +26,7 @@ export type PeerMessage =
       readonly key: Uint8Array;
       readonly record: Uint8Array;
       readonly source: ApplySource;
+      readonly fence: Uint8Array;
       readonly placementVersion: number;
     }
   | {
@@ -33,7 +36,8 @@ export type PeerMessage =
       readonly placementVersion: number;
     }
   | { readonly kind: 'replica-scan'; readonly scan: ReplicaScan }
-  | { readonly kind: 'peer-ping' };
+  | { readonly kind: 'peer-ping'; readonly request: PingRequest }
+  | { readonly kind: 'ask'; readonly ask: AskKind; readonly request: object };
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -60,10 +64,11 @@ export function createSimPeer(nodeId: string, process: SimProcess, channel: Chan
     },
     apply(call, slot) {
       const { source, placementVersion } = call;
+      const fence = Uint8Array.from(call.fence);
       const key = Uint8Array.from(call.key);
       const record = Uint8Array.from(call.record);
       const bytes = CALL_BYTES + key.length + record.length;
-      const message: PeerMessage = { kind: 'apply', key, record, source, placementVersion };
+      const message: PeerMessage = { kind: 'apply', key, record, source, fence, placementVersion };
       ask(message, bytes, call.deadlineMs, (answer) => call.onApplied(slot, answer as ApplyAnswer));
     },
     read(call, slot, part) {
@@ -87,10 +92,20 @@ export function createSimPeer(nodeId: string, process: SimProcess, channel: Chan
           resolve(answer as ReplicaPage | ReplicaFailure),
         );
       }),
-    ping: (deadlineMs) =>
+    ping: (request, deadlineMs) =>
       new Promise<PingAnswer | ReplicaFailure>((resolve) => {
-        ask({ kind: 'peer-ping' }, CALL_BYTES, deadlineMs, (answer) =>
-          resolve(answer as PingAnswer | ReplicaFailure),
+        ask(
+          { kind: 'peer-ping', request: structuredClone(request) },
+          CALL_BYTES,
+          deadlineMs,
+          (answer) => resolve(answer as PingAnswer | ReplicaFailure),
+        );
+      }),
+    ask: <K extends AskKind>(kind: K, request: AskRequest<K>, deadlineMs: number) =>
+      new Promise<AskReply<K> | ReplicaFailure>((resolve) => {
+        const message: PeerMessage = { kind: 'ask', ask: kind, request: structuredClone(request) };
+        ask(message, CALL_BYTES, deadlineMs, (answer) =>
+          resolve(answer as AskReply<K> | ReplicaFailure),
         );
       }),
   };
@@ -111,7 +126,10 @@ export function servePeerCall(replica: Peer, process: SimProcess, call: Incoming
       void answerScan(replica, message.scan, deadlineMs, call);
       return;
     case 'peer-ping':
-      void answerPing(replica, deadlineMs, call);
+      void answerPing(replica, message.request, deadlineMs, call);
+      return;
+    case 'ask':
+      void answerAsk(replica, message.ask, message.request, deadlineMs, call);
   }
 }
 
@@ -125,8 +143,24 @@ async function answerScan(
   call.reply(page.kind === 'page' ? copyOfPage(page) : page, CALL_BYTES);
 }
 
-async function answerPing(replica: Peer, deadlineMs: number, call: IncomingCall): Promise<void> {
-  call.reply(await replica.ping(deadlineMs), CALL_BYTES);
+async function answerPing(
+  replica: Peer,
+  request: PingRequest,
+  deadlineMs: number,
+  call: IncomingCall,
+): Promise<void> {
+  call.reply(await replica.ping(request, deadlineMs), CALL_BYTES);
+}
+
+async function answerAsk(
+  replica: Peer,
+  kind: AskKind,
+  request: object,
+  deadlineMs: number,
+  call: IncomingCall,
+): Promise<void> {
+  const answer = await replica.ask(kind, request as AskRequest<AskKind>, deadlineMs);
+  call.reply(structuredClone(answer), CALL_BYTES);
 }
 
 class ArrivedApply implements ApplyCall {
@@ -134,6 +168,7 @@ class ArrivedApply implements ApplyCall {
   readonly keyHash: number;
   readonly record: Uint8Array;
   readonly source: ApplySource;
+  readonly fence: Uint8Array;
   readonly placementVersion: number;
   readonly traceparent = NO_BYTES;
 
@@ -147,6 +182,7 @@ class ArrivedApply implements ApplyCall {
     this.keyHash = hash32(message.key);
     this.record = message.record;
     this.source = message.source;
+    this.fence = message.fence;
     this.placementVersion = message.placementVersion;
   }
 
@@ -184,9 +220,12 @@ class ArrivedRead implements ReadCall {
 
 function copyOfRead(answer: ReadAnswer): ReadAnswer {
   if (answer.kind !== 'found') return answer;
-  if (answer.record === undefined) return { kind: 'found', header: Uint8Array.from(answer.header) };
+  const fence = answer.fence === undefined ? {} : { fence: Uint8Array.from(answer.fence) };
+  if (answer.record === undefined) {
+    return { kind: 'found', header: Uint8Array.from(answer.header), ...fence };
+  }
   const record = Uint8Array.from(answer.record);
-  return { kind: 'found', header: headerOf(record), record };
+  return { kind: 'found', header: headerOf(record), record, ...fence };
 }
 
 function copyOfPage(page: ReplicaPage): ReplicaPage {

@@ -19,6 +19,7 @@ export function retold(
         keyHash: call.keyHash,
         record: call.record,
         source: call.source,
+        fence: call.fence,
         deadlineMs: call.deadlineMs,
         placementVersion: call.placementVersion,
         traceparent: call.traceparent,
@@ -38,7 +39,8 @@ export function wrapPeer(peer: Peer, instead: Partial<Peer>): Peer {
     apply: (call, slot) => peer.apply(call, slot),
     read: (call, slot, part) => peer.read(call, slot, part),
     scan: (request, deadlineMs) => peer.scan(request, deadlineMs),
-    ping: (deadlineMs) => peer.ping(deadlineMs),
+    ping: (request, deadlineMs) => peer.ping(request, deadlineMs),
+    ask: (kind, request, deadlineMs) => peer.ask(kind, request, deadlineMs),
     ...instead,
   };
 }

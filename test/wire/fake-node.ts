@@ -227,8 +227,13 @@ export class FakeReplica implements Peer {
         commitCounter: 9,
         incarnation: Buffer.from('12345678'),
         placementVersion: 1,
+        rumours: [],
       },
     );
+  }
+
+  ask(): Promise<never> {
+    throw new Error('nothing is asked here');
   }
 }
 

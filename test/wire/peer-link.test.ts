@@ -26,6 +26,8 @@ import {
   type FakeNodeOptions,
 } from './fake-node.js';
 
+const PING = { from: 'n9', rumours: [] };
+
 const EMPTY = new Uint8Array(0);
 
 class Attempt implements ApplyCall, ReadCall {
@@ -40,6 +42,7 @@ class Attempt implements ApplyCall, ReadCall {
     readonly record: Uint8Array = EMPTY,
     timeoutMs = 5_000,
     readonly source: ApplySource = 'write',
+    readonly fence = new Uint8Array(0),
     readonly deadlineMs = systemClock.monotonicMs() + timeoutMs,
   ) {
     this.keyHash = hash32(key);
@@ -114,11 +117,11 @@ describe('a replica over the wire', () => {
     const { peer, remote } = await pair();
     const newer = recordOf('k', 'newer', 9);
     remote.replica.records.set('k', newer);
-    const attempt = new Attempt(text('k'), recordOf('k', 'older', 5), 5_000, 'repair');
+    const attempt = new Attempt(text('k'), recordOf('k', 'older', 5), 5_000, 'copy');
     peer.apply(attempt, 0);
     await until(() => attempt.applied.length > 0);
     expect(attempt.applied).toEqual([[0, { kind: 'kept', header: Buffer.from(headerOf(newer)) }]]);
-    expect(remote.replica.applied[0]?.source).toBe('repair');
+    expect(remote.replica.applied[0]?.source).toBe('copy');
   });
 
   test('reads records, headers and absence', async () => {
@@ -177,7 +180,7 @@ describe('a replica over the wire', () => {
     const deadlineMs = systemClock.monotonicMs() + 5_000;
     expect(await peer.scan(request, deadlineMs)).toEqual(remote.replica.page);
     expect(remote.replica.scans).toEqual([request]);
-    expect(await peer.ping(deadlineMs)).toEqual({
+    expect(await peer.ping(PING, deadlineMs)).toEqual({
       kind: 'pong',
       nodeId: 'n1',
       wallMs: 1_234,
@@ -186,6 +189,7 @@ describe('a replica over the wire', () => {
       commitCounter: 9,
       incarnation: Uint8Array.from(Buffer.from('12345678')),
       placementVersion: 1,
+      rumours: [],
     });
     expect(peer.roundTripMs).toBeGreaterThan(0);
   });
@@ -203,7 +207,7 @@ describe('failures of a replica over the wire', () => {
       await until(() => attempt.applied.length > 0 && attempt.reads.length > 0);
       expect(attempt.applied).toEqual([[0, remote.replica.failure]]);
       expect(attempt.reads).toEqual([[1, remote.replica.failure]]);
-      expect(await peer.ping(deadlineMs)).toEqual(remote.replica.failure);
+      expect(await peer.ping(PING, deadlineMs)).toEqual(remote.replica.failure);
     }
   });
 
@@ -215,7 +219,7 @@ describe('failures of a replica over the wire', () => {
     await until(() => attempt.applied.length > 0);
     expect(attempt.applied[0]?.[1]).toMatchObject({ kind: 'failed', code: 'TIMED_OUT' });
     remote.replica.release();
-    await peer.ping(systemClock.monotonicMs() + 5_000);
+    await peer.ping(PING, systemClock.monotonicMs() + 5_000);
     expect(attempt.applied.length).toBe(1);
   });
 
@@ -310,7 +314,7 @@ describe('injected faults', () => {
     const { peer } = await pair({ faults });
     faults.set({ ...cut, delayMs: 40 });
     const startedMs = systemClock.monotonicMs();
-    await peer.ping(startedMs + 5_000);
+    await peer.ping(PING, startedMs + 5_000);
     expect(systemClock.monotonicMs() - startedMs).toBeGreaterThanOrEqual(39);
   });
 });

@@ -1,0 +1,143 @@
+import type { Rumour } from '../core/membership.js';
+import type { PartitionSet } from '../core/partition-set.js';
+
+/**
+ * What nodes ask of each other beside the hot calls: comparing trees, fences, incarnations, hints, gossip. Each ask is a
+ * request and a reply; a replica that cannot or will not answer gives a `ReplicaFailure` instead.
+ */
+export interface Asks {
+  /** First on every connection, both ways in one: who I am, and what I remember of you. */
+  readonly introduce: { readonly request: Introduction; readonly reply: IntroductionReply };
+  /**
+   * Records durably that `nodeId` is in this life from now on, before it answers. Refused when a later life is known. From
+   * then on every answer of the replica names it, and only then may it refill that node.
+   */
+  readonly 'record-life': {
+    readonly request: { readonly nodeId: string; readonly incarnation: Uint8Array };
+    readonly reply: Done;
+  };
+  readonly fences: {
+    readonly request: { readonly partitions: PartitionSet };
+    /** For each partition of the set, in order, 32 bytes: the fence promised and the one committed; zeros: none. */
+    readonly reply: { readonly kind: 'reply'; readonly fences: Uint8Array };
+  };
+  /** Refuses new writes at or below the fence from now on; durable before it answers. */
+  readonly 'promise-fence': {
+    readonly request: FenceRequest;
+    /** Not below the fence asked for. */
+    readonly reply: { readonly kind: 'reply'; readonly promised: Uint8Array };
+  };
+  /** Every replica has promised and all were found equal below the fence: drops what it hides. Refused when not promised. */
+  readonly 'commit-fence': { readonly request: FenceRequest; readonly reply: Done };
+  /** The first look of anti-entropy: the digests of partitions, unless all of them together are equal. */
+  readonly digests: {
+    readonly request: {
+      /** The node that asks. */
+      readonly from: string;
+      readonly partitions: PartitionSet;
+      /** Of all these partitions together, 8 bytes (core/hash-tree.ts). */
+      readonly combined: Uint8Array;
+    };
+    readonly reply: {
+      readonly kind: 'reply';
+      /** False: its trees are being rebuilt, so nothing can be said. */
+      readonly ready: boolean;
+      /** Equal below all; `digests` is empty then. */
+      readonly equal: boolean;
+      /** It is comparing with another node: come again. Nothing else is to be asked of it now. */
+      readonly busy: boolean;
+      /** 8 bytes for each partition of the set, in order. */
+      readonly digests: Uint8Array;
+    };
+  };
+  /** One level down: the groups of a partition, or the segments of some groups. */
+  readonly segments: {
+    readonly request: {
+      readonly from: string;
+      readonly partition: number;
+      /** Empty: the digests of all groups are asked for, 8 bytes each. Else of the segments of these groups, in order. */
+      readonly groups: Uint8Array;
+      /** Segment digests of 8 bytes instead of the first 4. */
+      readonly wide: boolean;
+    };
+    readonly reply: {
+      readonly kind: 'reply';
+      readonly digests: Uint8Array;
+      readonly promised: Uint8Array;
+      readonly committed: Uint8Array;
+    };
+  };
+  /** The keys of some segments of a partition with the headers of their records. */
+  readonly keys: {
+    readonly request: {
+      readonly from: string;
+      readonly partition: number;
+      readonly segments: readonly number[];
+    };
+    readonly reply: KeysReply;
+  };
+  /** Marks that `target` is owed these keys, which the asked replica holds. */
+  readonly owe: {
+    readonly request: { readonly target: string; readonly keys: readonly Uint8Array[] };
+    readonly reply: Done;
+  };
+  /** Can you reach it? Asked by a node that could not (SWIM's indirect probe). */
+  readonly probe: {
+    readonly request: { readonly target: string };
+    readonly reply: { readonly kind: 'reply'; readonly reached: boolean };
+  };
+  /** All that the node knows of all members; asked once after connecting. */
+  readonly members: {
+    readonly request: { readonly from: string };
+    readonly reply: { readonly kind: 'reply'; readonly members: readonly Rumour[] };
+  };
+}
+
+export type AskKind = keyof Asks;
+export type AskRequest<K extends AskKind> = Asks[K]['request'];
+export type AskReply<K extends AskKind> = Asks[K]['reply'];
+
+export interface Done {
+  readonly kind: 'reply';
+}
+
+export const DONE: Done = Object.freeze({ kind: 'reply' });
+
+export interface FenceRequest {
+  readonly partition: number;
+  /** 16 bytes. */
+  readonly fence: Uint8Array;
+}
+
+/** How far a node had come: which life, and how many group commits. */
+export interface Progress {
+  readonly incarnation: Uint8Array;
+  readonly commitCounter: number;
+}
+
+export interface Introduction extends Progress {
+  readonly nodeId: string;
+  /** What the sender remembers of the node that it asks; absent: it never heard of it. */
+  readonly remembers?: Progress;
+}
+
+export interface IntroductionReply extends Progress {
+  readonly kind: 'reply';
+  /** `waiting`: it cannot tell yet whether it is new or has forgotten. `refilling`: it has forgotten, and votes on nothing. */
+  readonly state: ReplicaState;
+  readonly remembers?: Progress;
+}
+
+export type ReplicaState = 'serving' | 'waiting' | 'refilling';
+
+export interface KeysReply {
+  readonly kind: 'reply';
+  readonly keys: readonly Uint8Array[];
+  /** For each key the first 25 bytes of its record. */
+  readonly headers: readonly Uint8Array[];
+  /** Keys whose record cannot be read. */
+  readonly corrupt: readonly Uint8Array[];
+  /** How many of the segments asked for are listed, whole and in order; at least one. The rest is for another ask. */
+  readonly listed: number;
+  readonly committed: Uint8Array;
+}
