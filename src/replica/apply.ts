@@ -1,6 +1,9 @@
 import { compareRecords, HEADER_BYTES } from '../core/record.js';
 import type { ApplyAnswer, ReplicaFailure } from '../io/peer.js';
 import type { StoreBatch } from '../io/store.js';
+import { segmentEntryKey, userKeyOf } from './layout.js';
+
+const NO_VALUE = new Uint8Array(0);
 
 /** A key of the group that is being committed: what is on disk, and what the group makes of it. */
 export interface HeldKey {
@@ -31,6 +34,9 @@ export function applyRecord(held: HeldKey, record: Uint8Array): boolean {
 /** Everything that changes with a record goes into the batch here, so that it changes with it or not at all. */
 export function writeApplied(batch: StoreBatch, held: HeldKey, winner: Uint8Array): void {
   batch.put(held.storeKey, winner);
+  if (held.stored === undefined) {
+    batch.put(segmentEntryKey(held.keyHash, userKeyOf(held.storeKey)), NO_VALUE);
+  }
 }
 
 const APPLIED: ApplyAnswer = { kind: 'applied' };

@@ -18,7 +18,7 @@ import {
 import { ReopeningStore } from './reopening-store.js';
 
 /** Raised when what is on disk changes so that an older release would misread it. */
-export const FOLDER_FORMAT = 1;
+export const FOLDER_FORMAT = 2;
 const INCARNATION_BYTES = 8;
 
 /** Whose folder it is. */

@@ -9,14 +9,12 @@ import { writeApplied, type HeldKey } from './apply.js';
 import { ApplyQueue, type PendingGroup, type QueueBounds } from './apply-queue.js';
 import { CommitRound } from './commit-round.js';
 import { CORRUPT, describeStoreError, LATE, refused, STOPPING } from './failure.js';
-import { HeaderCache } from './header-cache.js';
-import { recordKey } from './layout.js';
+import type { KnownRecords } from './known-records.js';
+import { recordKey, segmentEntryKey, userKeyOf } from './layout.js';
 import { lookUp } from './lookup.js';
 import { COMMIT_COUNTER_KEY, readMetaNumber, sealNumber } from './meta.js';
 import type { ReopeningStore } from './reopening-store.js';
-import { StoredKeys } from './stored-keys.js';
 
-const CACHED_HEADERS = 65_536;
 const REOPEN_PAUSE_MS = 1_000;
 
 const OVERLOADED = refused('OVERLOADED', 'too many writes wait for the disk of this replica');
@@ -27,6 +25,7 @@ export interface GroupCommitOptions {
   readonly timers: Timers;
   readonly log: Log;
   readonly bounds: QueueBounds;
+  readonly known: KnownRecords;
   /** The commit counter that is on disk. */
   readonly commitCounter: number;
 }
@@ -61,8 +60,7 @@ export class GroupCommit {
   readonly #queue: ApplyQueue;
   #changes: PendingChange[] = [];
   #tasks: PendingTask[] = [];
-  readonly #headers = new HeaderCache(CACHED_HEADERS);
-  readonly #storedKeys: StoredKeys;
+  readonly #known: KnownRecords;
 
   /** Runs while there is work, from the turn after the first of it came. */
   #loop: Promise<void> | undefined;
@@ -82,8 +80,8 @@ export class GroupCommit {
     this.#log = options.log;
     this.#queue = new ApplyQueue(options.bounds);
     this.#commitCounter = options.commitCounter;
-    this.#storedKeys = new StoredKeys(options.store, options.log);
-    this.#storedKeys.walk();
+    this.#known = options.known;
+    this.#known.walk();
   }
 
   /** How many batches have been committed, by this node and before it, as far as is known. */
@@ -116,11 +114,6 @@ export class GroupCommit {
     return this.#failure?.message;
   }
 
-  /** False while every key must be looked up, because the filter does not have all of them yet. */
-  get filterComplete(): boolean {
-    return this.#storedKeys.complete;
-  }
-
   /**
    * Takes a call whose record has been checked; its answer follows exactly once, never within this call. A failure that is
    * returned means that it was not taken, never will be, and is the caller's to answer.
@@ -131,11 +124,6 @@ export class GroupCommit {
     if (!this.#queue.add(call, slot)) return OVERLOADED;
     this.#wake();
     return undefined;
-  }
-
-  /** The record of the key on disk cannot be read: what memory knows of it no longer counts. */
-  forget(key: Uint8Array, keyHash: number): void {
-    this.#headers.forget(recordKey(key), keyHash);
   }
 
   /** Puts an entry of the meta family into the next batch. Resolves when it is synced; rejects with a KvError. */
@@ -174,11 +162,20 @@ export class GroupCommit {
     });
   }
 
+  /**
+   * For a task that is {@link alone}: takes the record of `key`, which has this header, and all that goes with it out of the
+   * store. What is given is to be called once the batch is synced.
+   */
+  remove(batch: StoreBatch, key: Uint8Array, keyHash: number, header: Uint8Array): () => void {
+    batch.del(recordKey(key)).del(segmentEntryKey(keyHash, key));
+    return () => this.#known.removed(key, keyHash, header);
+  }
+
   /** Takes nothing more. Resolves when all that was taken is answered; false when the store failed and was not reopened. */
   async stop(): Promise<boolean> {
     this.#stopping = true;
     await this.#loop;
-    await this.#storedKeys.stop();
+    await this.#known.stop();
     return this.#failure === undefined;
   }
 
@@ -238,16 +235,13 @@ export class GroupCommit {
         return;
       }
     }
-    // Before the cache changes: answers may be views of it.
+    this.#known.wrote(winners);
+    // Before the cache of headers changes: answers may be views of it.
     const { applied, kept } = round.answer();
     this.#applied += applied;
     this.#kept += kept;
     for (const change of changes) change.resolve();
-    for (const held of lookedUp) {
-      if (held.stored !== undefined) this.#headers.set(held.storeKey, held.keyHash, held.stored);
-    }
-    for (const held of winners)
-      this.#headers.set(held.storeKey, held.keyHash, held.winner as Uint8Array);
+    this.#known.remember(lookedUp, winners);
   }
 
   /** Adds the calls that are not late, and finds out what is on disk of their keys. Gives the keys that had to be read. */
@@ -263,8 +257,7 @@ export class GroupCommit {
       }
       const held = round.add(call, slot);
       if (held === undefined) continue;
-      held.stored = this.#headers.get(held.storeKey, held.keyHash);
-      if (held.stored === undefined && this.#storedKeys.mayHave(held.keyHash)) unknown.push(held);
+      if (!this.#known.recall(held)) unknown.push(held);
     }
     if (unknown.length > 0) await this.#lookUp(unknown);
     return unknown;
@@ -283,6 +276,7 @@ export class GroupCommit {
       } else if (record !== undefined && !isIntact(held.keyHash, record)) {
         held.failure = CORRUPT;
         this.#corrupt += 1;
+        this.#known.foundCorrupt(userKeyOf(held.storeKey), held.keyHash);
       } else {
         held.stored = record;
       }
@@ -298,7 +292,7 @@ export class GroupCommit {
     try {
       batch = this.#store.batch();
       for (const held of winners) {
-        this.#storedKeys.add(held.keyHash);
+        this.#known.willWrite(held.keyHash);
         writeApplied(batch, held, held.winner as Uint8Array);
       }
       for (const change of changes) change.fill(batch);
@@ -334,8 +328,7 @@ export class GroupCommit {
    * the store is opened again, however often it takes. Until then reads go on where they can.
    */
   async #recover(failure: ReplicaFailure): Promise<void> {
-    this.#headers.clear();
-    this.#storedKeys.clear();
+    this.#known.clear();
     this.#refuseWaiting(failure);
     let told = '';
     // Once for each obstacle: the disk may be the one that the log is on.
@@ -348,7 +341,7 @@ export class GroupCommit {
         if (await this.#store.reopen((store) => this.#verify(store))) {
           this.#failure = undefined;
           this.#log.info({}, 'the store has been opened again and takes writes');
-          this.#storedKeys.walk();
+          this.#known.walk();
           return;
         }
         tell('the disk is full or cannot be written: writes are refused until that has changed');

@@ -1,4 +1,6 @@
-import { compareBytesAt } from '../core/version.js';
+import { segmentOf } from '../core/hash-tree.js';
+import { partitionOf } from '../core/placement.js';
+import { compareBytesAt, writeU16 } from '../core/version.js';
 
 /**
  * What lies where in the store of a node. The first byte of a key says which family it belongs to; families sort apart, so
@@ -9,16 +11,21 @@ import { compareBytesAt } from '../core/version.js';
  * 02  record    user key                                     → record (core/record.ts), so a scan is one iterator
  * 03  promise   user key                                     → reserved: the highest ballot promised for the key
  * 04  hint      length of target id, target id, user key     → reserved: the target is owed this key
- * 05  segment   partition, segment (2), user key             → reserved: which keys a segment of a hash tree has
+ * 05  segment   partition, segment (2), user key             → empty: which keys a segment of a hash tree has
  * 06  fence     partition                                    → reserved: the fence promised and the one committed
  * ```
  */
 const META = 0x01;
 const RECORD = 0x02;
+const SEGMENT = 0x05;
 const AFTER_RECORDS = Uint8Array.of(RECORD + 1);
 
 /** Where the user key starts in the store key of a record. */
 const USER_KEY_AT = 1;
+/** Where the partition, the segment and the user key start in an entry of the segment index. */
+const ENTRY_PARTITION_AT = 1;
+const ENTRY_SEGMENT_AT = 2;
+const ENTRY_USER_KEY_AT = 4;
 
 /** Before every key of every family, and after. */
 export const WHOLE_STORE = { gte: Uint8Array.of(0), lt: Uint8Array.of(0xff, 0xff) };
@@ -53,4 +60,36 @@ export function recordRange(gte: Uint8Array, lt: Uint8Array): { gte: Uint8Array;
 
 export function metaKey(name: string): Uint8Array {
   return Buffer.concat([Uint8Array.of(META), Buffer.from(name, 'ascii')]);
+}
+
+/** The entry that names a key in the index of its segment. */
+export function segmentEntryKey(keyHash: number, userKey: Uint8Array): Buffer {
+  const key = Buffer.allocUnsafe(ENTRY_USER_KEY_AT + userKey.length);
+  writeSegmentStart(key, partitionOf(keyHash), segmentOf(keyHash));
+  key.set(userKey, ENTRY_USER_KEY_AT);
+  return key;
+}
+
+/** The user key that an entry of the index names, as a view. */
+export function userKeyOfEntry(entryKey: Uint8Array): Uint8Array {
+  return entryKey.subarray(ENTRY_USER_KEY_AT);
+}
+
+/** The entries of a partition from segment `from` on, up to `until` (exclusive). */
+export function segmentEntries(
+  partition: number,
+  from: number,
+  until: number,
+): { gte: Uint8Array; lt: Uint8Array } {
+  const gte = Buffer.allocUnsafe(ENTRY_USER_KEY_AT);
+  const lt = Buffer.allocUnsafe(ENTRY_USER_KEY_AT);
+  writeSegmentStart(gte, partition, from);
+  writeSegmentStart(lt, partition, until);
+  return { gte, lt };
+}
+
+function writeSegmentStart(out: Uint8Array, partition: number, segment: number): void {
+  out[0] = SEGMENT;
+  out[ENTRY_PARTITION_AT] = partition;
+  writeU16(out, ENTRY_SEGMENT_AT, segment);
 }

@@ -28,10 +28,14 @@ import {
   type FolderIdentity,
 } from './data-folder.js';
 import { refused, STOPPING } from './failure.js';
+import { CorruptKeys } from './corrupt-keys.js';
 import { GroupCommit } from './group-commit.js';
+import { KnownRecords } from './known-records.js';
 import { scanPage } from './range-scan.js';
 import { ReadGather } from './read-gather.js';
 import { ScanQueue } from './scan-queue.js';
+import { TreeAnswers } from './tree-answers.js';
+import { Trees } from './trees.js';
 
 const DAMAGED = refused('INVALID_ARGUMENT', 'record: fails its checksum');
 const PLACEMENT_CHANGED = refused(
@@ -95,9 +99,12 @@ export class LocalReplica implements Peer {
   readonly hlc: HybridClock;
   /** The writer id of this run, 16 hexadecimal characters. */
   readonly writer: string;
+  /** What a comparison with another replica asks, answered for others and for this node's own. */
+  readonly compared: TreeAnswers;
   readonly #options: LocalReplicaOptions;
   readonly #folder: DataFolder;
   readonly #commit: GroupCommit;
+  readonly #known: KnownRecords;
   readonly #reads: ReadGather;
   readonly #bound: ClockBound;
   readonly #scans: ScanQueue;
@@ -121,7 +128,9 @@ export class LocalReplica implements Peer {
       after: lastVersionOf(folder.clockBoundMs),
       limitMs: folder.clockBoundMs,
     });
+    this.#known = new KnownRecords(folder.store, log, new Trees(), new CorruptKeys());
     this.#commit = new GroupCommit({
+      known: this.#known,
       store: folder.store,
       clock,
       timers,
@@ -130,10 +139,19 @@ export class LocalReplica implements Peer {
       commitCounter: folder.commitCounter,
     });
     this.#reads = new ReadGather(folder.store, clock, timers, (key, keyHash) => {
-      this.#commit.forget(key, keyHash);
+      this.#known.foundCorrupt(key, keyHash);
     });
     this.#bound = new ClockBound({ hlc: this.hlc, clock, commit: this.#commit, maxDriftMs });
     this.#scans = new ScanQueue(clock);
+    this.compared = new TreeAnswers({ store: folder.store, known: this.#known, clock });
+    this.answer('digests', (request) => this.compared.digests(request));
+    this.answer('segments', (request) => this.compared.segments(request));
+    this.answer('keys', (request) => this.compared.keys(request));
+  }
+
+  /** The hash trees: what is on disk, in digests. */
+  get trees(): Trees {
+    return this.#known.trees;
   }
 
   get incarnation(): Uint8Array {
@@ -209,7 +227,7 @@ export class LocalReplica implements Peer {
       corrupt: this.#commit.corrupt + this.#reads.corrupt,
       waiting: this.#commit.waiting,
       storeBytes: await this.#folder.store.sizeBytes().catch(() => undefined),
-      filterComplete: this.#commit.filterComplete,
+      filterComplete: this.#known.filterComplete,
       stoppedCleanly: this.#folder.stoppedCleanly,
     };
   }
@@ -260,7 +278,7 @@ export class LocalReplica implements Peer {
   }
 
   #forget(corrupt: readonly Uint8Array[]): void {
-    for (const key of corrupt) this.#commit.forget(key, hash32(key));
+    for (const key of corrupt) this.#known.foundCorrupt(key, hash32(key));
   }
 
   #judgePlacement(request: { readonly placementVersion: number }): ReplicaFailure | undefined {

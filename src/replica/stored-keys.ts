@@ -1,23 +1,35 @@
 import { hash32 } from '../core/hash.js';
+import { isIntact } from '../core/record.js';
 import type { Log } from '../io/log.js';
-import type { Store, StoreCursor } from '../io/store.js';
+import type { Store, StoreCursor, StoreEntry } from '../io/store.js';
+import type { CorruptKeys } from './corrupt-keys.js';
 import { KeyFilter } from './key-filter.js';
 import { ALL_RECORDS, userKeyOf } from './layout.js';
+import type { Trees } from './trees.js';
 
 /** Keys hashed in one turn of the event loop: about a millisecond. */
 const KEYS_PER_TURN = 1_000;
+/** Whole records are read and checked as well. */
+const RECORDS_PER_TURN = 250;
 
-/** Which keys the store may have: all, until a walk over it in the background has filled a filter that knows better. */
+/**
+ * Which keys the store may have: all, until a walk over it in the background has filled a filter that knows better. Where the
+ * trees are not known either, the same walk rebuilds them.
+ */
 export class StoredKeys {
   readonly #store: Store;
   readonly #log: Log;
+  readonly #trees: Trees;
+  readonly #corrupt: CorruptKeys;
   #filter = new KeyFilter();
   #complete = false;
   #walk: Promise<void> = Promise.resolve();
 
-  constructor(store: Store, log: Log) {
+  constructor(store: Store, log: Log, trees: Trees, corrupt: CorruptKeys) {
     this.#store = store;
     this.#log = log;
+    this.#trees = trees;
+    this.#corrupt = corrupt;
   }
 
   /** False while nothing can be ruled out yet. */
@@ -47,7 +59,9 @@ export class StoredKeys {
    */
   walk(): void {
     this.clear();
-    this.#walk = this.#addStored(this.#filter);
+    const rebuildTrees = !this.#trees.ready;
+    if (rebuildTrees) this.#trees.clear();
+    this.#walk = this.#addStored(this.#filter, rebuildTrees);
   }
 
   /** Resolves when nothing here uses the store any more. */
@@ -56,31 +70,43 @@ export class StoredKeys {
     await this.#walk;
   }
 
-  async #addStored(filter: KeyFilter): Promise<void> {
+  async #addStored(filter: KeyFilter, rebuildTrees: boolean): Promise<void> {
     try {
-      const cursor = this.#store.cursor({ ...ALL_RECORDS, values: false });
+      const cursor = this.#store.cursor({ ...ALL_RECORDS, values: rebuildTrees });
       try {
-        await this.#addAll(cursor, filter);
+        await this.#addAll(cursor, filter, rebuildTrees);
       } finally {
         await cursor.close();
       }
-      this.#complete = this.#filter === filter;
+      if (this.#filter !== filter) return;
+      this.#complete = true;
+      if (rebuildTrees) this.#trees.complete();
     } catch (error) {
-      // Nothing is lost but speed.
-      if (this.#filter === filter)
+      if (this.#filter === filter) {
         this.#log.warn(
           { err: error },
-          'the filter of keys is incomplete, so every key is looked up',
+          'the walk over all records failed: every key is looked up, and trees that were to be rebuilt are not',
         );
+      }
     }
   }
 
   /** Ends early when the filter is not the one that counts any more. */
-  async #addAll(cursor: StoreCursor, filter: KeyFilter): Promise<void> {
-    while (this.#filter === filter) {
-      const entries = await cursor.next(KEYS_PER_TURN);
-      if (entries.length === 0) return;
-      for (const [key] of entries) filter.add(hash32(userKeyOf(key)));
+  async #addAll(cursor: StoreCursor, filter: KeyFilter, rebuildTrees: boolean): Promise<void> {
+    for (;;) {
+      const entries = await cursor.next(rebuildTrees ? RECORDS_PER_TURN : KEYS_PER_TURN);
+      if (entries.length === 0 || this.#filter !== filter) return;
+      for (const entry of entries) {
+        const keyHash = hash32(userKeyOf(entry[0]));
+        filter.add(keyHash);
+        if (rebuildTrees) this.#addToTrees(entry, keyHash);
+      }
     }
+  }
+
+  /** What cannot be read adds nothing. */
+  #addToTrees([storeKey, record]: StoreEntry, keyHash: number): void {
+    if (isIntact(keyHash, record)) this.#trees.replace(keyHash, undefined, record);
+    else this.#corrupt.add(userKeyOf(storeKey), keyHash);
   }
 }

@@ -7,6 +7,7 @@ import {
   type StoreOpener,
   type StoreRange,
 } from '../../src/io/store.js';
+import { ALL_RECORDS } from '../../src/replica/layout.js';
 
 /** A disk in memory that does what disks do at the worst moment, when the test says so. */
 export interface FaultyDisk extends StoreOpener {
@@ -23,7 +24,7 @@ export interface FaultyDisk extends StoreOpener {
   damagedKey: Uint8Array | undefined;
   /** While set, commits wait for it before they do anything. */
   gate: Promise<void> | undefined;
-  /** While set, the walk over all keys waits for it. */
+  /** While set, the walk over all records waits for it. */
   walkGate: Promise<void> | undefined;
   /** Keys read, and commits begun, so far. */
   readonly keysRead: number;
@@ -80,7 +81,7 @@ export function createFaultyDisk(): FaultyDisk {
     batch: () => faultyBatch(store.batch()),
     cursor(range: StoreRange): StoreCursor {
       const cursor = store.cursor(range);
-      const isWalk = range.values === false;
+      const isWalk = range.gte[0] === ALL_RECORDS.gte[0] && range.reverse === undefined;
       return {
         async next(count) {
           if (isWalk) await disk.walkGate;

@@ -1,0 +1,88 @@
+import type { Log } from '../io/log.js';
+import type { Store } from '../io/store.js';
+import type { HeldKey } from './apply.js';
+import type { CorruptKeys } from './corrupt-keys.js';
+import { HeaderCache } from './header-cache.js';
+import { recordKey } from './layout.js';
+import { StoredKeys } from './stored-keys.js';
+import type { Trees } from './trees.js';
+
+const CACHED_HEADERS = 65_536;
+
+/**
+ * Everything that memory knows of the records on disk: which keys there may be, the headers of those lately used, the hash trees
+ * and which records cannot be read. It is exact because it is told here of every batch, after its sync, by the only writer of
+ * the store.
+ */
+export class KnownRecords {
+  readonly trees: Trees;
+  readonly corrupt: CorruptKeys;
+  readonly #headers = new HeaderCache(CACHED_HEADERS);
+  readonly #storedKeys: StoredKeys;
+
+  constructor(store: Store, log: Log, trees: Trees, corrupt: CorruptKeys) {
+    this.trees = trees;
+    this.corrupt = corrupt;
+    this.#storedKeys = new StoredKeys(store, log, trees, corrupt);
+  }
+
+  /** False while every key must be looked up. */
+  get filterComplete(): boolean {
+    return this.#storedKeys.complete;
+  }
+
+  /** Whether it is known without a read what is on disk of the key; `held.stored` is that then. */
+  recall(held: HeldKey): boolean {
+    held.stored = this.#headers.get(held.storeKey, held.keyHash);
+    return held.stored !== undefined || !this.#storedKeys.mayHave(held.keyHash);
+  }
+
+  /** Before the batch that brings the key is written. */
+  willWrite(keyHash: number): void {
+    this.#storedKeys.add(keyHash);
+  }
+
+  /** The winners are on disk. To be told before anybody is answered, and before {@link remember}. */
+  wrote(winners: readonly HeldKey[]): void {
+    for (const held of winners) this.trees.replace(held.keyHash, held.stored, held.winner);
+  }
+
+  /** Headers that were read or written. Overwrites what `held.stored` may be a view of. */
+  remember(lookedUp: readonly HeldKey[], winners: readonly HeldKey[]): void {
+    for (const held of lookedUp) {
+      if (held.stored !== undefined) this.#headers.set(held.storeKey, held.keyHash, held.stored);
+    }
+    for (const held of winners)
+      this.#headers.set(held.storeKey, held.keyHash, held.winner as Uint8Array);
+  }
+
+  /** The record of the key, with this header, is not on disk any more. */
+  removed(key: Uint8Array, keyHash: number, header: Uint8Array): void {
+    this.#headers.forget(recordKey(key), keyHash);
+    this.trees.replace(keyHash, header, undefined);
+  }
+
+  /** The record of the key on disk cannot be read. */
+  foundCorrupt(key: Uint8Array, keyHash: number): void {
+    this.#headers.forget(recordKey(key), keyHash);
+    this.corrupt.add(key, keyHash);
+  }
+
+  /** Nothing is known any more. */
+  clear(): void {
+    this.#headers.clear();
+    this.#storedKeys.clear();
+    this.trees.clear();
+    this.corrupt.clear();
+  }
+
+  /** Begins to find out what is on disk. No batch may be under way within this call. */
+  walk(): void {
+    this.#storedKeys.walk();
+  }
+
+  /** Resolves when nothing here uses the store any more. */
+  stop(): Promise<void> {
+    return this.#storedKeys.stop();
+  }
+}

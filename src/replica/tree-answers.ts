@@ -1,0 +1,220 @@
+import { GROUPS, SEGMENTS } from '../core/hash-tree.js';
+import { hash32 } from '../core/hash.js';
+import { NO_FENCE } from '../core/fence.js';
+import { PARTITION_SET_BYTES } from '../core/partition-set.js';
+import { PARTITIONS } from '../core/placement.js';
+import { headerOf, isIntact } from '../core/record.js';
+import type { Clock } from '../io/clock.js';
+import type { AskReply, AskRequest, KeysReply } from '../io/peer-asks.js';
+import type { ReplicaFailure } from '../io/peer.js';
+import { StoreError, type Store } from '../io/store.js';
+import { describeStoreError, refused } from './failure.js';
+import type { KnownRecords } from './known-records.js';
+import { recordKey, segmentEntries, userKeyOfEntry } from './layout.js';
+import { lookUp } from './lookup.js';
+
+/** A node that is being compared with keeps the others waiting for so long after each step. */
+const LEASE_MS = 1_000;
+/** A reply lists no more keys, and no more bytes of them, than these unless its first segment alone has more. */
+const MAX_KEYS = 4_096;
+const MAX_KEY_BYTES = 192 * 1024;
+/** Whole records are read for their headers: so many at once. */
+const RECORDS_AT_ONCE = 64;
+const ENTRIES_AT_ONCE = 512;
+
+const REBUILDING = refused('UNAVAILABLE', 'the hash trees of this replica are being rebuilt');
+
+export interface TreeAnswersOptions {
+  readonly store: Store;
+  readonly known: KnownRecords;
+  readonly clock: Clock;
+}
+
+/** The fences of a partition, 16 bytes each; empty: none. */
+export interface FencePair {
+  readonly promised: Uint8Array;
+  readonly committed: Uint8Array;
+}
+
+/**
+ * Answers the steps of a comparison: which partitions differ, which groups and segments of them, which keys. One node compares
+ * with this one at a time, because two that exchange with a third at once would both bring it the same records.
+ */
+export class TreeAnswers {
+  readonly #store: Store;
+  readonly #known: KnownRecords;
+  readonly #clock: Clock;
+  #leasedTo = '';
+  #leaseEndsMs = 0;
+  #exchanges = 0;
+  #fencesOf: (partition: number) => FencePair = () => ({ promised: NO_FENCE, committed: NO_FENCE });
+
+  constructor(options: TreeAnswersOptions) {
+    this.#store = options.store;
+    this.#known = options.known;
+    this.#clock = options.clock;
+  }
+
+  /** Where the fences that go along with answers come from. */
+  fencesFrom(fencesOf: (partition: number) => FencePair): void {
+    this.#fencesOf = fencesOf;
+  }
+
+  /** This node compares itself with another until what is given is called: whoever wants to compare meanwhile hears `busy`. */
+  beginExchange(): () => void {
+    this.#exchanges += 1;
+    let ended = false;
+    return () => {
+      if (!ended) this.#exchanges -= 1;
+      ended = true;
+    };
+  }
+
+  /** An equal state is always said to be equal; one that differs is busy while another node compares. */
+  async digests(request: AskRequest<'digests'>): Promise<AskReply<'digests'> | ReplicaFailure> {
+    const { from, partitions, combined } = request;
+    if (partitions.length !== PARTITION_SET_BYTES) return outOfBounds('partitions');
+    const { trees } = this.#known;
+    const said = { kind: 'reply', ready: trees.ready, equal: false, busy: false } as const;
+    const none = new Uint8Array(0);
+    if (!trees.ready) return { ...said, digests: none };
+    if (Buffer.compare(trees.combined(partitions), combined) === 0) {
+      return { ...said, equal: true, digests: none };
+    }
+    if (this.#isBusyFor(from)) return { ...said, busy: true, digests: none };
+    return { ...said, digests: trees.digests(partitions) };
+  }
+
+  async segments(request: AskRequest<'segments'>): Promise<AskReply<'segments'> | ReplicaFailure> {
+    const { from, partition, groups, wide } = request;
+    if (!isBelow(partition, PARTITIONS)) return outOfBounds('partition');
+    if (groups.length > GROUPS || groups.some((group) => group >= GROUPS)) {
+      return outOfBounds('groups');
+    }
+    const { trees } = this.#known;
+    if (!trees.ready) return REBUILDING;
+    this.#lease(from);
+    const digests =
+      groups.length === 0
+        ? trees.groupDigests(partition)
+        : trees.segmentDigests(partition, groups, wide);
+    return { kind: 'reply', digests, ...this.#fencesOf(partition) };
+  }
+
+  async keys(request: AskRequest<'keys'>): Promise<KeysReply | ReplicaFailure> {
+    const { from, partition, segments } = request;
+    if (!isBelow(partition, PARTITIONS)) return outOfBounds('partition');
+    if (
+      segments.length === 0 ||
+      segments.length > SEGMENTS ||
+      !segments.every((segment) => isBelow(segment, SEGMENTS))
+    ) {
+      return outOfBounds('segments');
+    }
+    if (!this.#known.trees.ready) return REBUILDING;
+    this.#lease(from);
+    try {
+      return await this.listKeys(partition, segments);
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      return refused('STORE_FAILED', describeStoreError(error));
+    }
+  }
+
+  /** As `keys`, for this node's own comparison: no lease, no bounds. Rejects with a StoreError. */
+  async listKeys(partition: number, segments: readonly number[]): Promise<KeysReply> {
+    const { committed } = this.#fencesOf(partition);
+    const page = new KeysPage();
+    let listed = 0;
+    for (const segment of segments) {
+      const found = await this.#keysOf(partition, segment);
+      if (listed > 0 && !page.hasRoom(found)) break;
+      await this.#addHeaders(page, found);
+      listed += 1;
+    }
+    const { keys, headers, corrupt } = page;
+    return { kind: 'reply', keys, headers, corrupt, listed, committed };
+  }
+
+  async #keysOf(partition: number, segment: number): Promise<readonly Uint8Array[]> {
+    const keys: Uint8Array[] = [];
+    const cursor = this.#store.cursor({
+      ...segmentEntries(partition, segment, segment + 1),
+      values: false,
+    });
+    try {
+      for (;;) {
+        const entries = await cursor.next(ENTRIES_AT_ONCE);
+        if (entries.length === 0) return keys;
+        for (const [entryKey] of entries) keys.push(userKeyOfEntry(entryKey));
+      }
+    } finally {
+      await cursor.close();
+    }
+  }
+
+  async #addHeaders(page: KeysPage, keys: readonly Uint8Array[]): Promise<void> {
+    for (let from = 0; from < keys.length; from += RECORDS_AT_ONCE) {
+      const some = keys.slice(from, from + RECORDS_AT_ONCE);
+      const records = await lookUp(this.#store, some.map(recordKey));
+      for (let i = 0; i < some.length; i++) {
+        const key = some[i] as Uint8Array;
+        const record = records[i];
+        // Removed since the index was read.
+        if (record === undefined) continue;
+        if (record instanceof StoreError) {
+          page.addCorrupt(key);
+        } else if (!isIntact(hash32(key), record)) {
+          this.#known.foundCorrupt(key, hash32(key));
+          page.addCorrupt(key);
+        } else {
+          // A copy: a view would keep the whole record.
+          page.add(key, Uint8Array.prototype.slice.call(headerOf(record)));
+        }
+      }
+    }
+  }
+
+  #isBusyFor(from: string): boolean {
+    if (this.#exchanges > 0) return true;
+    return this.#leasedTo !== from && this.#clock.monotonicMs() < this.#leaseEndsMs;
+  }
+
+  #lease(from: string): void {
+    this.#leasedTo = from;
+    this.#leaseEndsMs = this.#clock.monotonicMs() + LEASE_MS;
+  }
+}
+
+/** What a reply lists. */
+class KeysPage {
+  readonly keys: Uint8Array[] = [];
+  readonly headers: Uint8Array[] = [];
+  readonly corrupt: Uint8Array[] = [];
+  #bytes = 0;
+
+  hasRoom(more: readonly Uint8Array[]): boolean {
+    const count = this.keys.length + this.corrupt.length + more.length;
+    const bytes = more.reduce((sum, key) => sum + key.length, this.#bytes);
+    return count <= MAX_KEYS && bytes <= MAX_KEY_BYTES;
+  }
+
+  add(key: Uint8Array, header: Uint8Array): void {
+    this.#bytes += key.length;
+    this.keys.push(key);
+    this.headers.push(header);
+  }
+
+  addCorrupt(key: Uint8Array): void {
+    this.#bytes += key.length;
+    this.corrupt.push(key);
+  }
+}
+
+function isBelow(value: number, bound: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < bound;
+}
+
+function outOfBounds(field: string): ReplicaFailure {
+  return refused('INVALID_ARGUMENT', `${field}: out of bounds`);
+}
