@@ -143,7 +143,12 @@ export class LocalReplica implements Peer {
     });
     this.#bound = new ClockBound({ hlc: this.hlc, clock, commit: this.#commit, maxDriftMs });
     this.#scans = new ScanQueue(clock);
-    this.compared = new TreeAnswers({ store: folder.store, known: this.#known, clock });
+    this.compared = new TreeAnswers({
+      nodeId: this.nodeId,
+      store: folder.store,
+      known: this.#known,
+      clock,
+    });
     this.answer('digests', (request) => this.compared.digests(request));
     this.answer('segments', (request) => this.compared.segments(request));
     this.answer('keys', (request) => this.compared.keys(request));

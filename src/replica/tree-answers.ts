@@ -25,6 +25,7 @@ const ENTRIES_AT_ONCE = 512;
 const REBUILDING = refused('UNAVAILABLE', 'the hash trees of this replica are being rebuilt');
 
 export interface TreeAnswersOptions {
+  readonly nodeId: string;
   readonly store: Store;
   readonly known: KnownRecords;
   readonly clock: Clock;
@@ -41,6 +42,7 @@ export interface FencePair {
  * with this one at a time, because two that exchange with a third at once would both bring it the same records.
  */
 export class TreeAnswers {
+  readonly #nodeId: string;
   readonly #store: Store;
   readonly #known: KnownRecords;
   readonly #clock: Clock;
@@ -50,6 +52,7 @@ export class TreeAnswers {
   #fencesOf: (partition: number) => FencePair = () => ({ promised: NO_FENCE, committed: NO_FENCE });
 
   constructor(options: TreeAnswersOptions) {
+    this.#nodeId = options.nodeId;
     this.#store = options.store;
     this.#known = options.known;
     this.#clock = options.clock;
@@ -176,11 +179,13 @@ export class TreeAnswers {
   }
 
   #isBusyFor(from: string): boolean {
-    if (this.#exchanges > 0) return true;
+    if (this.#exchanges > 0) return from !== this.#nodeId;
     return this.#leasedTo !== from && this.#clock.monotonicMs() < this.#leaseEndsMs;
   }
 
   #lease(from: string): void {
+    // Its own comparison ends when it says so.
+    if (from === this.#nodeId) return;
     this.#leasedTo = from;
     this.#leaseEndsMs = this.#clock.monotonicMs() + LEASE_MS;
   }

@@ -1,0 +1,167 @@
+import type { Clock } from '../io/clock.js';
+import { isReplicaFailure, type Peer, type ReplicaFailure } from '../io/peer.js';
+import type { AskKind, AskReply, AskRequest } from '../io/peer-asks.js';
+import { sleep, type Timers } from '../io/timers.js';
+import type { Traffic } from './copy-window.js';
+import type { Pace } from './pace.js';
+
+const ASK_TIMEOUT_MS = 10_000;
+/** About what an ask or its reply costs on the wire beside what it carries. */
+const MESSAGE_BYTES = 40;
+
+/**
+ * `complete`: every partition has been compared, and what differed was copied or left for a reason that is counted. The others
+ * say why it came to an end before that. `busy`: one of the two is comparing with somebody else, so it is to be tried again
+ * soon. `not-ready`: one of them has no trees yet. `late`: the deadline passed. `failed`: the peer went away, or a disk failed.
+ */
+export type DialogueEnd = 'complete' | 'busy' | 'not-ready' | 'late' | 'stopped' | 'failed';
+
+/** The kinds of asks by which two replicas are compared. */
+type ComparingKind = 'digests' | 'segments' | 'keys';
+
+/** What both replicas answered to one ask. */
+export interface Both<K extends AskKind> {
+  readonly own: AskReply<K>;
+  readonly theirs: AskReply<K>;
+}
+
+export interface DialogueOptions {
+  readonly self: Peer;
+  readonly peer: Peer;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly pace: Pace;
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * What is asked of two replicas while they are compared, until it has come to an end: by itself, at its deadline, when it is
+ * stopped, or when one of them fails. After that whatever waits here resolves to undefined, so everything unwinds.
+ */
+export class Dialogue {
+  readonly traffic: Traffic = { asks: 0, bytesSent: 0, bytesReceived: 0 };
+  readonly self: Peer;
+  readonly peer: Peer;
+  readonly #options: DialogueOptions;
+  #end: { readonly end: DialogueEnd; readonly reason: string } | undefined;
+  #letGo: () => void = () => {};
+  readonly #over = new Promise<undefined>((resolve) => {
+    this.#letGo = () => resolve(undefined);
+  });
+  readonly #cancelDeadline: () => void;
+  readonly #onAbort = (): void => this.finish('stopped', 'it was stopped');
+
+  constructor(options: DialogueOptions) {
+    const { clock, timers, deadlineMs, signal } = options;
+    this.self = options.self;
+    this.peer = options.peer;
+    this.#options = options;
+    this.#cancelDeadline = timers.after(deadlineMs - clock.monotonicMs(), () => {
+      this.finish('late', 'its time was up');
+    });
+    signal?.addEventListener('abort', this.#onAbort);
+    if (signal?.aborted === true) this.#onAbort();
+  }
+
+  get over(): boolean {
+    return this.#end !== undefined;
+  }
+
+  get end(): { readonly end: DialogueEnd; readonly reason: string } {
+    return this.#end ?? { end: 'complete', reason: '' };
+  }
+
+  /** Resolves when it has come to an end. */
+  whenOver(): Promise<undefined> {
+    return this.#over;
+  }
+
+  /** The first end counts. */
+  finish(end: DialogueEnd, reason: string): void {
+    if (this.#end !== undefined) return;
+    this.#end = { end, reason };
+    this.#cancelDeadline();
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#letGo();
+  }
+
+  fail(nodeId: string, failure: ReplicaFailure): void {
+    this.finish('failed', `${nodeId}: ${failure.message}`);
+  }
+
+  /** Undefined when it has come to an end meanwhile. */
+  async wait(delayMs: number): Promise<void> {
+    await Promise.race([sleep(this.#options.timers, delayMs), this.#over]);
+  }
+
+  askSelf<K extends ComparingKind>(
+    kind: K,
+    request: AskRequest<K>,
+  ): Promise<AskReply<K> | undefined> {
+    return this.#ask(this.self, kind, request);
+  }
+
+  async askPeer<K extends ComparingKind>(
+    kind: K,
+    request: AskRequest<K>,
+  ): Promise<AskReply<K> | undefined> {
+    const { traffic } = this;
+    traffic.asks += 1;
+    traffic.bytesSent += MESSAGE_BYTES + carriedBytes(request);
+    const reply = await this.#ask(this.peer, kind, request);
+    if (reply !== undefined) traffic.bytesReceived += MESSAGE_BYTES + carriedBytes(reply);
+    return reply;
+  }
+
+  /** Asks both at the same time, so that they are compared as of nearly the same moment. */
+  async askBoth<K extends ComparingKind>(
+    kind: K,
+    request: AskRequest<K>,
+  ): Promise<Both<K> | undefined> {
+    const [own, theirs] = await Promise.all([
+      this.askSelf(kind, request),
+      this.askPeer(kind, request),
+    ]);
+    return own === undefined || theirs === undefined ? undefined : { own, theirs };
+  }
+
+  /** False, and the end: one of the replies is not as long as it must be. */
+  expectBytes(own: Uint8Array, theirs: Uint8Array, length: number): boolean {
+    if (own.length === length && theirs.length === length) return true;
+    const [nodeId, got] =
+      own.length === length ? [this.peer.nodeId, theirs.length] : [this.self.nodeId, own.length];
+    this.finish('failed', `${nodeId}: answered ${got} bytes of digests where ${length} were due`);
+    return false;
+  }
+
+  async #ask<K extends ComparingKind>(
+    whom: Peer,
+    kind: K,
+    request: AskRequest<K>,
+  ): Promise<AskReply<K> | undefined> {
+    await this.#options.pace.rest();
+    if (this.over) return undefined;
+    const deadlineMs = Math.min(
+      this.#options.deadlineMs,
+      this.#options.clock.monotonicMs() + ASK_TIMEOUT_MS,
+    );
+    const reply = await Promise.race([whom.ask(kind, request, deadlineMs), this.#over]);
+    if (reply === undefined || this.over) return undefined;
+    if (!isReplicaFailure(reply)) return reply;
+    this.fail(whom.nodeId, reply);
+    return undefined;
+  }
+}
+
+/** About the size of what a message carries: its bytes, and 2 for each number in a list. */
+function carriedBytes(message: object): number {
+  let bytes = 0;
+  for (const value of Object.values(message) as unknown[]) {
+    if (value instanceof Uint8Array) bytes += value.length;
+    else if (Array.isArray(value)) {
+      for (const item of value) bytes += 2 + (item instanceof Uint8Array ? item.length : 0);
+    }
+  }
+  return bytes;
+}

@@ -1,0 +1,47 @@
+import type { Clock } from '../io/clock.js';
+import { sleep, type Timers } from '../io/timers.js';
+
+/** Work goes on for about this long before it rests, so that whoever waits behind it does not wait long. */
+const SLICE_MS = 10;
+/** However long a slice became (a slow disk, a far peer): rests are not much longer than what a person notices. */
+const MAX_REST_MS = 500;
+
+/** Lets background work go on at full speed while the node has nothing else to do, and half of the time while it has. */
+export class Pace {
+  readonly #clock: Clock;
+  readonly #timers: Timers;
+  readonly #busy: () => boolean;
+  #workingSinceMs: number;
+  #rest: Promise<void> | undefined;
+
+  /** `busy`: whether the node has work in the foreground now. */
+  constructor(clock: Clock, timers: Timers, busy: () => boolean) {
+    this.#clock = clock;
+    this.#timers = timers;
+    this.#busy = busy;
+    this.#workingSinceMs = clock.monotonicMs();
+  }
+
+  get busy(): boolean {
+    return this.#busy();
+  }
+
+  /** Undefined: work on. Else it is time to rest, until the promise resolves. */
+  rest(): Promise<void> | undefined {
+    if (this.#rest !== undefined) return this.#rest;
+    const workedMs = this.#clock.monotonicMs() - this.#workingSinceMs;
+    if (workedMs < SLICE_MS) return undefined;
+    if (!this.#busy()) {
+      this.#workingSinceMs += workedMs;
+      return undefined;
+    }
+    this.#rest = this.#restFor(Math.min(workedMs, MAX_REST_MS));
+    return this.#rest;
+  }
+
+  async #restFor(restMs: number): Promise<void> {
+    await sleep(this.#timers, restMs);
+    this.#rest = undefined;
+    this.#workingSinceMs = this.#clock.monotonicMs();
+  }
+}

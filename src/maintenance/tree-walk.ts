@@ -1,0 +1,124 @@
+import {
+  combineDigests,
+  GROUPS,
+  NARROW_DIGEST_BYTES,
+  SEGMENTS_PER_GROUP,
+  TREE_DIGEST_BYTES,
+} from '../core/hash-tree.js';
+import { hasPartition, type PartitionSet } from '../core/partition-set.js';
+import { PARTITIONS } from '../core/placement.js';
+import { compareBytesAt } from '../core/version.js';
+import type { AskReply } from '../io/peer-asks.js';
+import type { Dialogue } from './dialogue.js';
+
+const NOTHING = new Uint8Array(0);
+const NO_DIGEST = new Uint8Array(TREE_DIGEST_BYTES);
+
+/** Partitions whose digests differ, each with the XOR of the two: writes under way keep changing it. */
+export type DifferingPartitions = ReadonlyMap<number, Uint8Array>;
+
+/** Undefined: the dialogue has come to an end. */
+export async function differingPartitions(
+  dialogue: Dialogue,
+  partitions: PartitionSet,
+): Promise<DifferingPartitions | undefined> {
+  const from = dialogue.self.nodeId;
+  // Nothing is equal to no digest: the replica answers all of its own.
+  const own = await dialogue.askSelf('digests', { from, partitions, combined: NOTHING });
+  if (own === undefined || !isUsable(dialogue, dialogue.self.nodeId, own)) return undefined;
+  const combined = combineDigests(partitions, own.digests);
+  const theirs = await dialogue.askPeer('digests', { from, partitions, combined });
+  if (theirs === undefined || !isUsable(dialogue, dialogue.peer.nodeId, theirs)) return undefined;
+  const differing = new Map<number, Uint8Array>();
+  if (theirs.equal) return differing;
+  if (!dialogue.expectBytes(own.digests, theirs.digests, own.digests.length)) return undefined;
+  let at = 0;
+  for (let partition = 0; partition < PARTITIONS; partition++) {
+    if (!hasPartition(partitions, partition)) continue;
+    if (compareBytesAt(own.digests, at, theirs.digests, at, TREE_DIGEST_BYTES) !== 0) {
+      differing.set(partition, xorAt(own.digests, theirs.digests, at));
+    }
+    at += TREE_DIGEST_BYTES;
+  }
+  return differing;
+}
+
+function isUsable(dialogue: Dialogue, nodeId: string, reply: AskReply<'digests'>): boolean {
+  if (!reply.ready) dialogue.finish('not-ready', `${nodeId}: its trees are being rebuilt`);
+  else if (reply.busy) dialogue.finish('busy', `${nodeId}: is comparing with another node`);
+  return reply.ready && !reply.busy;
+}
+
+/** What both have to say of the segments of a partition. */
+export interface DifferingSegments {
+  /** In order; empty: none differs any more. */
+  readonly segments: readonly number[];
+  /** What the peer has promised and committed; empty: nothing. */
+  readonly promised: Uint8Array;
+  readonly committed: Uint8Array;
+}
+
+/**
+ * The segments of a partition in which the trees differ. `exact` compares whole digests; else the first halves do where they
+ * tell. Undefined: the dialogue has come to an end.
+ */
+export async function differingSegments(
+  dialogue: Dialogue,
+  partition: number,
+  exact: boolean,
+): Promise<DifferingSegments | undefined> {
+  const from = dialogue.self.nodeId;
+  const whole = await dialogue.askBoth('segments', {
+    from,
+    partition,
+    groups: NOTHING,
+    wide: true,
+  });
+  if (whole === undefined) return undefined;
+  const { digests: ownGroups } = whole.own;
+  const { digests, promised, committed } = whole.theirs;
+  if (!dialogue.expectBytes(ownGroups, digests, GROUPS * TREE_DIGEST_BYTES)) return undefined;
+  const groups = differingAt(ownGroups, digests, TREE_DIGEST_BYTES);
+  if (groups.length === 0) return { segments: [], promised, committed };
+  const segments = await segmentsOfGroups(dialogue, partition, groups, exact);
+  return segments === undefined ? undefined : { segments, promised, committed };
+}
+
+async function segmentsOfGroups(
+  dialogue: Dialogue,
+  partition: number,
+  groups: readonly number[],
+  wide: boolean,
+): Promise<number[] | undefined> {
+  const from = dialogue.self.nodeId;
+  const request = { from, partition, groups: Uint8Array.from(groups), wide };
+  const both = await dialogue.askBoth('segments', request);
+  if (both === undefined) return undefined;
+  const width = wide ? TREE_DIGEST_BYTES : NARROW_DIGEST_BYTES;
+  const length = groups.length * SEGMENTS_PER_GROUP * width;
+  if (!dialogue.expectBytes(both.own.digests, both.theirs.digests, length)) return undefined;
+  const segments: number[] = [];
+  const silent = new Set(groups);
+  for (const index of differingAt(both.own.digests, both.theirs.digests, width)) {
+    const group = groups[Math.floor(index / SEGMENTS_PER_GROUP)] as number;
+    silent.delete(group);
+    segments.push(group * SEGMENTS_PER_GROUP + (index % SEGMENTS_PER_GROUP));
+  }
+  if (wide || silent.size === 0) return segments;
+  // The group differs and none of its segments seems to: half of a digest hides it, or it has been mended meanwhile.
+  const hidden = await segmentsOfGroups(dialogue, partition, [...silent], true);
+  return hidden === undefined ? undefined : [...segments, ...hidden].sort((a, b) => a - b);
+}
+
+/** Which of the digests of this width differ. Both are equally long. */
+function differingAt(own: Uint8Array, theirs: Uint8Array, width: number): number[] {
+  const differing: number[] = [];
+  for (let at = 0; at < own.length; at += width) {
+    if (compareBytesAt(own, at, theirs, at, width) !== 0) differing.push(at / width);
+  }
+  return differing;
+}
+
+function xorAt(own: Uint8Array, theirs: Uint8Array, at: number): Uint8Array {
+  return NO_DIGEST.map((_, i) => (own[at + i] as number) ^ (theirs[at + i] as number));
+}
