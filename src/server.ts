@@ -5,6 +5,7 @@ import type { Welcome } from './io/link.js';
 import type { Log } from './io/log.js';
 import type { Peer } from './io/peer.js';
 import type { Timers } from './io/timers.js';
+import type { FrameSender } from './wire/channel-server.js';
 import { createAdminService, createClusterService } from './wire/cluster-service.js';
 import { startGrpcServer, type GrpcServer } from './wire/grpc-server.js';
 import { createKvChannelHost } from './wire/kv-channel.js';
@@ -18,7 +19,7 @@ export interface ServerOptions {
   readonly listen: string;
   readonly coordinator: Coordinator;
   /** This node's own replica. */
-  readonly replica: Peer;
+  readonly replica: Peer & FrameSender;
   /** What the node says of itself and its cluster to whoever connects, now. */
   readonly welcome: () => Welcome;
   /** The version of the package. */
@@ -51,7 +52,16 @@ export async function startServer(options: ServerOptions): Promise<GrpcServer> {
       clock,
       timers,
     }),
-    peerChannel: createPeerChannelHost({ replica, welcome, release, faults, clock, timers }),
+    peerChannel: createPeerChannelHost({
+      replica,
+      sender: replica,
+      welcome,
+      release,
+      limits,
+      faults,
+      clock,
+      timers,
+    }),
     cluster: createClusterService({
       welcome,
       release,

@@ -74,6 +74,8 @@ export async function startNode(options: NodeOptions, log: Log = silentLog): Pro
       timers: systemTimers,
       random: systemRandom,
       onState: onChange(log, member, () => events.onConnected()),
+      onLives: (lives) => events.onLives(lives),
+      onCommitCounter: (commitCounter) => events.onCommitCounter(commitCounter),
     });
     links.push(link);
     return link;

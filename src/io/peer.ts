@@ -160,7 +160,7 @@ export interface Lives {
 export interface PeerEvents {
   /** It is connected, each time. */
   onConnected(): void;
-  /** Called before the answers that come with it are: after a connect, and when it changes. */
+  /** Called before the answers that come with it are: with every connect, just before `onConnected`, and when it changes. */
   onLives(lives: Lives): void;
   /** How far the peer's group commits had come when it sent what has just arrived. */
   onCommitCounter(commitCounter: number): void;

@@ -7,6 +7,7 @@ import type { Clock } from '../io/clock.js';
 import type { Log } from '../io/log.js';
 import type {
   ApplyCall,
+  Lives,
   Peer,
   PingAnswer,
   PingRequest,
@@ -109,6 +110,7 @@ export class LocalReplica implements Peer {
   readonly #bound: ClockBound;
   readonly #scans: ScanQueue;
   readonly #handlers: Partial<AskHandlers> = {};
+  #lives: Lives;
   #refusals: (() => void)[] = [];
   #stopping = false;
   #closing: Promise<void> | undefined;
@@ -119,6 +121,7 @@ export class LocalReplica implements Peer {
     this.nodeId = options.identity.nodeId;
     this.#options = options;
     this.#folder = folder;
+    this.#lives = { incarnation: folder.incarnation, known: [] };
     const writer = options.random.bytes(8);
     this.writer = Buffer.from(writer).toString('hex');
     this.hlc = new HybridClock({
@@ -161,6 +164,16 @@ export class LocalReplica implements Peer {
 
   get incarnation(): Uint8Array {
     return this.#folder.incarnation;
+  }
+
+  /** What every answer names: the own life, and the lives of others that are recorded here. */
+  get lives(): Lives {
+    return this.#lives;
+  }
+
+  /** How far its group commits have come. */
+  get commitCounter(): number {
+    return this.#commit.commitCounter;
   }
 
   /** A new version for a request that came without one. Rejects with a KvError of outcome none. */

@@ -2,8 +2,10 @@ import type { ErrorCode, KvError } from '../core/errors.js';
 import { FRAME_CUT_BYTES, type Limits } from '../core/limits.js';
 import type { Clock } from '../io/clock.js';
 import type { LinkState, Welcome } from '../io/link.js';
+import type { Lives } from '../io/peer.js';
 import type { Random } from '../io/random.js';
 import type { CancelTimer, Timers } from '../io/timers.js';
+import { livesFromWire } from './ask-fields.js';
 import { CallTable, DEFAULT_CHANNEL_BOUNDS, type ChannelBounds } from './call-table.js';
 import { ClientStream, type ClientStreamListener } from './client-stream.js';
 import { welcomeFromWire } from './codec.js';
@@ -11,6 +13,7 @@ import { FrameWriter } from './frame-writer.js';
 import { checkWelcome } from './greeting.js';
 import type { v1 } from './messages.js';
 import type { OutgoingCall } from './outgoing-call.js';
+import { toKvError } from './status.js';
 
 const GREETING_TIMEOUT_MS = 5_000;
 const FIRST_RETRY_MS = 50;
@@ -31,6 +34,11 @@ export interface ChannelClientOptions {
   /** Looks at the other side's welcome; an error closes the channel as refused. */
   readonly judge?: (welcome: Welcome) => KvError | undefined;
   readonly onState: (state: LinkState) => void;
+  /**
+   * Of a channel between nodes: what a frame says of its sender, before the answers in it are given out, and in the first
+   * frame before the channel is open. `lives` is undefined in frames that say nothing new of them; a counter may be 0.
+   */
+  readonly onSender?: (lives: Lives | undefined, commitCounter: number) => void;
   /** Whether a refused channel (another cluster, another protocol) is tried again. Otherwise a refusal is fatal. */
   readonly retryRefused: boolean;
   readonly limits: Limits;
@@ -135,7 +143,9 @@ export class ChannelClient implements ClientStreamListener {
   }
 
   onFrame(frame: v1.AnswerFrame): void {
-    if (!this.#greeted && !this.#onWelcome(frame)) return;
+    if (!this.#greeted && !this.#isWelcome(frame)) return;
+    if (!this.#hears(frame)) return;
+    if (!this.#greeted) this.#onWelcome(frame.welcome as v1.Welcome);
     const { answers } = frame;
     for (let i = 0; i < answers.length; i++) {
       const answer = answers[i] as v1.Answer;
@@ -171,24 +181,39 @@ export class ChannelClient implements ClientStreamListener {
   }
 
   /** False when the channel goes no further. */
-  #onWelcome(frame: v1.AnswerFrame): boolean {
-    const { endpoint, judge, clock } = this.#options;
+  #isWelcome(frame: v1.AnswerFrame): boolean {
+    const { endpoint, judge } = this.#options;
     if (!frame.welcome) {
       this.#break(`${endpoint} did not greet in its first frame`);
       return false;
     }
-    const welcome = welcomeFromWire(frame.welcome);
-    const refusal = checkWelcome(frame.welcome, endpoint) ?? judge?.(welcome);
-    if (refusal !== undefined) {
-      this.#refuse(refusal);
+    const refusal =
+      checkWelcome(frame.welcome, endpoint) ?? judge?.(welcomeFromWire(frame.welcome));
+    if (refusal !== undefined) this.#refuse(refusal);
+    return refusal === undefined;
+  }
+
+  /** What the frame says of its sender. False when the channel goes no further. */
+  #hears(frame: v1.AnswerFrame): boolean {
+    const { endpoint, onSender } = this.#options;
+    if (onSender === undefined) return true;
+    let lives: Lives | undefined;
+    try {
+      lives = livesFromWire(frame);
+    } catch (error) {
+      this.#break(`${endpoint} sent a malformed frame (${toKvError(error).message})`);
       return false;
     }
+    onSender(lives, frame.commitCounter);
+    return true;
+  }
+
+  #onWelcome(welcome: v1.Welcome): void {
     this.#cancelGreeting?.();
     this.#greeted = true;
-    this.#openedAtMs = clock.monotonicMs();
+    this.#openedAtMs = this.#options.clock.monotonicMs();
     const roundTripMs = this.#openedAtMs - this.#greetedAtMs;
-    this.#setState({ kind: 'open', welcome, roundTripMs });
-    return true;
+    this.#setState({ kind: 'open', welcome: welcomeFromWire(welcome), roundTripMs });
   }
 
   /** Calls that were written are still answered; then the other side ends the stream. */

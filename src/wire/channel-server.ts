@@ -2,6 +2,7 @@ import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { invalidArgument, type ErrorCode, type KvError } from '../core/errors.js';
 import { FRAME_CUT_BYTES } from '../core/limits.js';
 import type { Log } from '../io/log.js';
+import type { Lives } from '../io/peer.js';
 import type { Timers } from '../io/timers.js';
 import { FrameWriter } from './frame-writer.js';
 import { v1 } from './messages.js';
@@ -23,6 +24,8 @@ const RECEIPT_BYTES = 1_024;
 export interface ChannelHost {
   /** The id of this node. */
   readonly nodeId: string;
+  /** Of a channel between nodes: what its frames say of this one beside the answers. */
+  readonly sender?: FrameSender;
   /** Judges a greeting: the welcome it gets, or the refusal that ends the stream. */
   greet(hello: v1.Hello): v1.Welcome.$Properties | KvError;
   /**
@@ -30,6 +33,13 @@ export interface ChannelHost {
    * frame that brought it: whoever keeps some for long copies them. Returns what can be cancelled, if anything.
    */
   start(call: v1.Call, channel: ServerChannel): CancellableCall | undefined;
+}
+
+/** What frames between nodes say of their sender. */
+export interface FrameSender {
+  /** One object until something of it changes. */
+  readonly lives: Lives;
+  readonly commitCounter: number;
 }
 
 export interface CancellableCall {
@@ -57,6 +67,8 @@ export class ServerChannel {
   readonly #log: Log;
   readonly #onEnd: (channel: ServerChannel) => void;
   #peerNodeId = '';
+  /** What the other side has been told last. */
+  #toldLives: Lives | undefined;
   #greeted = false;
   /** No further call is taken; the stream ends when those under way are answered. */
   #closing = false;
@@ -65,6 +77,8 @@ export class ServerChannel {
   #runningBytes = 0;
   #answers: v1.Answer.$Properties[] = [];
   #gatheredBytes = 0;
+  /** The lives that the node knew of when it gave the gathered answers. */
+  #gatheredUnder: Lives | undefined;
   #flushing = false;
   #unwrittenBytes = 0;
   #paused = false;
@@ -102,6 +116,9 @@ export class ServerChannel {
     const id = answer.id ?? 0;
     const running = this.#running.get(id);
     if (running === undefined) return;
+    // What was answered in one life must not arrive under the name of the next.
+    if (this.#answers.length > 0 && this.#host.sender?.lives !== this.#gatheredUnder) this.#send();
+    if (this.#answers.length === 0) this.#gatheredUnder = this.#host.sender?.lives;
     this.#running.delete(id);
     this.#runningBytes -= running.bytes;
     const heavy = answer.record !== undefined || answer.body !== undefined;
@@ -130,7 +147,7 @@ export class ServerChannel {
   drain(): void {
     if (this.#closing || this.#ended) return;
     if (this.#greeted) {
-      const frame = new FrameWriter();
+      const frame = this.#newFrame(this.#host.sender?.lives);
       frame.closing();
       this.#write(frame);
     }
@@ -173,7 +190,7 @@ export class ServerChannel {
     }
     this.#greeted = true;
     this.#peerNodeId = hello.nodeId;
-    this.#write(new FrameWriter().welcome(welcome));
+    this.#write(this.#newFrame(this.#host.sender?.lives).welcome(welcome));
     return true;
   }
 
@@ -223,25 +240,43 @@ export class ServerChannel {
   readonly #flush = (): void => {
     this.#flushing = false;
     if (this.#ended) return;
+    this.#send();
+    this.#settleFlow();
+  };
+
+  /** Cuts what has gathered into frames. */
+  #send(): void {
     const answers = this.#answers;
+    if (answers.length === 0) return;
     this.#answers = [];
     this.#gatheredBytes = 0;
-    let frame = new FrameWriter();
+    let frame = this.#newFrame(this.#gatheredUnder);
     let bytes = 0;
     for (let i = 0; i < answers.length; i++) {
       const answer = answers[i] as v1.Answer.$Properties;
       const size = answerBytes(answer);
       if (bytes > 0 && bytes + size > FRAME_CUT_BYTES) {
         this.#write(frame);
-        frame = new FrameWriter();
+        frame = this.#newFrame(this.#gatheredUnder);
         bytes = 0;
       }
       bytes += size;
       frame.answer(answer);
     }
-    if (!frame.empty) this.#write(frame);
-    this.#settleFlow();
-  };
+    this.#write(frame);
+  }
+
+  /** A frame that says of this node what the other side must know before it reads the answers. */
+  #newFrame(lives: Lives | undefined): FrameWriter {
+    const frame = new FrameWriter();
+    if (this.#host.sender === undefined) return frame;
+    frame.commitCounter(this.#host.sender.commitCounter);
+    if (lives !== undefined && lives !== this.#toldLives) {
+      this.#toldLives = lives;
+      frame.lives(lives);
+    }
+    return frame;
+  }
 
   #write(frame: FrameWriter): void {
     const bytes = frame.finish();

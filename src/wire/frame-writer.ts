@@ -1,9 +1,11 @@
+import type { Lives } from '../io/peer.js';
 import { v1 } from './messages.js';
 import protobuf from './protobuf.js';
 import { asBuffer } from './services.js';
 
 const CALLS_TAG = 18;
 const ANSWERS_TAG = 18;
+const COMMIT_COUNTER_TAG = 24;
 
 /** Builds one frame of a channel, a part at a time, as the generated encoder of the whole would. */
 export class FrameWriter {
@@ -33,6 +35,15 @@ export class FrameWriter {
 
   answer(answer: v1.Answer.$Properties): void {
     v1.Answer.encode(answer, this.#writer.uint32(ANSWERS_TAG).fork()).ldelim();
+  }
+
+  /** How far the sender's group commits have come. */
+  commitCounter(count: number): void {
+    this.#writer.uint32(COMMIT_COUNTER_TAG).uint64(count);
+  }
+
+  lives({ incarnation, known }: Lives): void {
+    v1.AnswerFrame.encode({ incarnation, known: known.map((life) => ({ ...life })) }, this.#writer);
   }
 
   closing(): void {

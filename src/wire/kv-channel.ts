@@ -59,6 +59,7 @@ class KvChannelHost implements ChannelHost {
       case v1.CallKind.CALL_READ:
       case v1.CallKind.CALL_READ_HEADER:
       case v1.CallKind.CALL_REPLICA_SCAN:
+      case v1.CallKind.CALL_ASK:
       default:
         this.reply(channel, unknownKind(call));
         return undefined;

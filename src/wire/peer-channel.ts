@@ -1,28 +1,37 @@
-import { KvError } from '../core/errors.js';
+import { invalidArgument, KvError } from '../core/errors.js';
 import { hash32 } from '../core/hash.js';
-import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../core/limits.js';
+import {
+  DEFAULT_TIMEOUT_MS,
+  FRAME_CUT_BYTES,
+  MAX_TIMEOUT_MS,
+  type Limits,
+} from '../core/limits.js';
 import { encodeVersion } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
 import type { Welcome } from '../io/link.js';
-import type {
-  ApplyAnswer,
-  ApplyCall,
-  ApplySource,
-  Peer,
-  PingAnswer,
-  ReadAnswer,
-  ReadCall,
-  ReplicaFailure,
-  ReplicaPage,
+import {
+  isReplicaFailure,
+  type ApplyAnswer,
+  type ApplyCall,
+  type ApplySource,
+  type Peer,
+  type PingAnswer,
+  type ReadAnswer,
+  type ReadCall,
+  type ReplicaFailure,
+  type ReplicaPage,
 } from '../io/peer.js';
 import type { Timers } from '../io/timers.js';
-import type { CancellableCall, ChannelHost, ServerChannel } from './channel-server.js';
+import { FENCE_BYTES, rumoursFromWire, rumoursToWire } from './ask-fields.js';
+import { encodeAskReply } from './ask-replies.js';
+import { decodeAsk } from './ask-requests.js';
+import type { CancellableCall, ChannelHost, FrameSender, ServerChannel } from './channel-server.js';
 import { welcomeToWire } from './codec.js';
 import { checkHello } from './greeting.js';
 import { failedAnswer, unknownKind } from './kv-channel.js';
 import type { LinkFaults } from './link-faults.js';
 import { v1 } from './messages.js';
-import { decodeReplicaScan, encodeReplicaPage } from './range-codec.js';
+import { decodeBody, decodeReplicaScan, encodeReplicaPage } from './range-codec.js';
 import { codeToWire, toKvError } from './status.js';
 
 export interface PeerChannelOptions {
@@ -30,6 +39,9 @@ export interface PeerChannelOptions {
   readonly replica: Peer;
   readonly welcome: () => Welcome;
   readonly release: string;
+  /** What frames say of this node beside their answers. */
+  readonly sender: FrameSender;
+  readonly limits: Limits;
   readonly faults: LinkFaults;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -42,10 +54,12 @@ export function createPeerChannelHost(options: PeerChannelOptions): ChannelHost 
 
 class PeerChannelHost implements ChannelHost {
   readonly nodeId: string;
+  readonly sender: FrameSender;
   readonly #replica: Peer;
 
   constructor(readonly options: PeerChannelOptions) {
     this.nodeId = options.welcome().nodeId;
+    this.sender = options.sender;
     this.#replica = options.replica;
   }
 
@@ -68,7 +82,12 @@ class PeerChannelHost implements ChannelHost {
         this.#replica.apply(new IncomingApply(this, call, channel, 'write'), 0);
         break;
       case v1.CallKind.CALL_COPY:
-        this.#replica.apply(new IncomingApply(this, call, channel, 'copy'), 0);
+        if (call.fence.length === 0 || call.fence.length === FENCE_BYTES) {
+          this.#replica.apply(new IncomingApply(this, call, channel, 'copy'), 0);
+        } else {
+          const why = `${call.fence.length} bytes, it must be ${FENCE_BYTES}, or 0 for none`;
+          this.reply(channel, failedAnswer(call.id, invalidArgument('fence', why)));
+        }
         break;
       case v1.CallKind.CALL_READ:
         this.#replica.read(new IncomingRead(this, call, channel), 0, 'record');
@@ -81,6 +100,9 @@ class PeerChannelHost implements ChannelHost {
         break;
       case v1.CallKind.CALL_PING:
         this.#answerWith(call, channel, this.#ping(call, channel));
+        break;
+      case v1.CallKind.CALL_ASK:
+        this.#answerWith(call, channel, this.#ask(call, channel));
         break;
       case v1.CallKind.CALL_UNSPECIFIED:
       case v1.CallKind.CALL_GET:
@@ -140,13 +162,27 @@ class PeerChannelHost implements ChannelHost {
   }
 
   async #ping(call: v1.Call, channel: ServerChannel): Promise<v1.Answer.$Properties> {
+    const ping = decodeBody(() => v1.Ping.decode(call.body), 'Ping');
     const pong: PingAnswer | ReplicaFailure = await this.#replica.ping(
-      { from: channel.peerNodeId, rumours: [] },
+      { from: channel.peerNodeId, rumours: rumoursFromWire(ping.rumours, 'rumours') },
       this.deadlineOf(call),
     );
     if (pong.kind !== 'pong') return failedReply(call.id, pong);
-    const { kind: _, hlc, rumours: _rumours, ...rest } = pong;
-    return { id: call.id, body: v1.Pong.encode({ ...rest, hlc: encodeVersion(hlc) }).finish() };
+    const { kind: _, hlc, rumours, ...rest } = pong;
+    const wire = { ...rest, hlc: encodeVersion(hlc), rumours: rumoursToWire(rumours) };
+    return { id: call.id, body: v1.Pong.encode(wire).finish() };
+  }
+
+  async #ask(call: v1.Call, channel: ServerChannel): Promise<v1.Answer.$Properties> {
+    const { kind, request } = decodeAsk(call.body, channel.peerNodeId);
+    const reply = await this.#replica.ask(kind, request, this.deadlineOf(call));
+    if (isReplicaFailure(reply)) return failedReply(call.id, reply);
+    const body = encodeAskReply(kind, reply);
+    const bound = this.options.limits.maxFrameBytes - FRAME_CUT_BYTES;
+    if (body.length <= bound) return { id: call.id, body };
+    // A frame beyond its limit would take the whole channel with it.
+    const message = `the reply to "${kind}" has ${body.length} bytes, the limit is ${bound}`;
+    return failedAnswer(call.id, new KvError('INTERNAL', message, { node: this.nodeId }));
   }
 }
 
@@ -207,14 +243,23 @@ class IncomingRead extends IncomingCall implements ReadCall {
     this.host.reply(
       this.channel,
       answer.kind === 'absent'
-        ? { id }
+        ? answer.fence === undefined
+          ? { id }
+          : { id, fence: answer.fence }
         : answer.kind === 'found'
-          ? answer.record === undefined
-            ? { id, header: answer.header }
-            : { id, record: answer.record }
+          ? foundReply(id, answer)
           : failedReply(id, answer),
     );
   }
+}
+
+function foundReply(
+  id: number,
+  { header, record, fence }: ReadAnswer & { kind: 'found' },
+): v1.Answer.$Properties {
+  if (fence !== undefined)
+    return record === undefined ? { id, header, fence } : { id, record, fence };
+  return record === undefined ? { id, header } : { id, record };
 }
 
 /** What this node did not send anywhere it has not applied either. */

@@ -4,7 +4,9 @@ import type { Clock } from '../io/clock.js';
 import type { LinkState } from '../io/link.js';
 import type {
   ApplyCall,
+  Lives,
   Peer,
+  PeerEvents,
   PingAnswer,
   PingRequest,
   ReadCall,
@@ -17,11 +19,12 @@ import type { Random } from '../io/random.js';
 import type { Timers } from '../io/timers.js';
 import type { ChannelBounds } from './call-table.js';
 import { ChannelClient } from './channel-client.js';
-import type { OutgoingCall } from './outgoing-call.js';
 import { helloOfNode, type ClusterFacts } from './greeting.js';
 import { NO_FAULTS, type LinkFaults } from './link-faults.js';
+import type { OutgoingCall } from './outgoing-call.js';
 import {
   OutgoingApply,
+  OutgoingAsk,
   OutgoingPing,
   OutgoingRead,
   OutgoingScan,
@@ -41,6 +44,8 @@ export interface PeerLinkOptions {
   readonly faults?: LinkFaults;
   readonly bounds?: ChannelBounds;
   readonly onState?: (state: PeerLinkState) => void;
+  readonly onLives?: PeerEvents['onLives'];
+  readonly onCommitCounter?: PeerEvents['onCommitCounter'];
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: Random;
@@ -84,6 +89,7 @@ class ChannelPeer implements PeerLink, AnsweringPeer {
   readonly #faults: LinkFaults;
   #state: PeerLinkState = CONNECTING;
   #roundTripMs: number | undefined;
+  #unheardLives: Lives | undefined;
 
   constructor(options: PeerLinkOptions) {
     const { nodeId, address, selfId, facts, bounds } = options;
@@ -100,6 +106,7 @@ class ChannelPeer implements PeerLink, AnsweringPeer {
           ? undefined
           : new KvError('WRONG_CLUSTER', `at ${address} is node ${welcome.nodeId}, not ${nodeId}`),
       onState: (state) => this.#onState(state),
+      onSender: (lives, commitCounter) => this.#onSender(lives, commitCounter),
       retryRefused: true,
       limits: options.limits,
       ...(bounds === undefined ? {} : { bounds }),
@@ -139,22 +146,24 @@ class ChannelPeer implements PeerLink, AnsweringPeer {
     });
   }
 
-  async ping(_request: PingRequest, deadlineMs: number): Promise<PingAnswer | ReplicaFailure> {
+  async ping(request: PingRequest, deadlineMs: number): Promise<PingAnswer | ReplicaFailure> {
     const { clock } = this.#options;
     const startedMs = clock.monotonicMs();
     const answer = await new Promise<PingAnswer | ReplicaFailure>((resolve) => {
-      this.#send(new OutgoingPing(this, deadlineMs, resolve));
+      this.#send(new OutgoingPing(this, request, deadlineMs, resolve));
     });
     if (answer.kind === 'pong') this.#roundTripMs = clock.monotonicMs() - startedMs;
     return answer;
   }
 
-  async ask<K extends AskKind>(
+  ask<K extends AskKind>(
     kind: K,
-    _request: AskRequest<K>,
-    _deadlineMs: number,
+    request: AskRequest<K>,
+    deadlineMs: number,
   ): Promise<AskReply<K> | ReplicaFailure> {
-    return { kind: 'unreachable', code: 'NOT_SUPPORTED', message: `${kind} has no wire form` };
+    return new Promise((resolve) => {
+      this.#send(new OutgoingAsk(this, kind, request, deadlineMs, resolve));
+    });
   }
 
   close(graceMs: number): Promise<void> {
@@ -166,6 +175,18 @@ class ChannelPeer implements PeerLink, AnsweringPeer {
     if (!this.#faults.dropsFrom(this.nodeId)) return true;
     this.#channel.swallow(call);
     return false;
+  }
+
+  #onSender(lives: Lives | undefined, commitCounter: number): void {
+    if (lives !== undefined) this.#unheardLives = lives;
+    // What is said while nothing is heard of the node is heard with the first answer after that.
+    if (this.#faults.dropsFrom(this.nodeId)) return;
+    const { onLives, onCommitCounter } = this.#options;
+    if (this.#unheardLives !== undefined) {
+      onLives?.(this.#unheardLives);
+      this.#unheardLives = undefined;
+    }
+    onCommitCounter?.(commitCounter);
   }
 
   #send(call: OutgoingCall): void {

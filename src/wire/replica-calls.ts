@@ -5,12 +5,25 @@ import type {
   ApplyAnswer,
   ApplyCall,
   PingAnswer,
+  PingRequest,
   ReadAnswer,
   ReadCall,
   ReplicaFailure,
   ReplicaPage,
   ReplicaScan,
 } from '../io/peer.js';
+import type { AskKind, AskReply, AskRequest } from '../io/peer-asks.js';
+import {
+  FENCE_BYTES,
+  INCARNATION_BYTES,
+  requireBytes,
+  requireCount,
+  requireSmall,
+  rumoursFromWire,
+  rumoursToWire,
+} from './ask-fields.js';
+import { decodeAskReply } from './ask-replies.js';
+import { encodeAsk } from './ask-requests.js';
 import { v1 } from './messages.js';
 import { OutgoingCall } from './outgoing-call.js';
 import { decodeReplicaPage, encodeReplicaScan } from './range-codec.js';
@@ -60,7 +73,7 @@ abstract class ReplicaOutgoing extends OutgoingCall {
 }
 
 const APPLIED: ApplyAnswer = { kind: 'applied' };
-const ABSENT: ReadAnswer = { kind: 'absent' };
+const ABSENT = { kind: 'absent' } as const;
 
 export class OutgoingApply extends ReplicaOutgoing {
   constructor(
@@ -105,16 +118,23 @@ export class OutgoingRead extends ReplicaOutgoing {
     return { id, kind, timeoutMs, key, placementVersion, traceparent };
   }
 
-  protected succeeded({ header, record }: v1.Answer): void {
-    if (record.length >= HEADER_BYTES) {
-      this.call.onRead(this.slot, { kind: 'found', header: headerOf(record), record });
+  protected succeeded({ header, record, fence }: v1.Answer): void {
+    if (fence.length !== 0 && fence.length !== FENCE_BYTES) {
+      this.malformed(`a read with a fence of ${fence.length} bytes`);
+    } else if (record.length >= HEADER_BYTES) {
+      this.#give({ kind: 'found', header: headerOf(record), record }, fence);
     } else if (record.length > 0) {
       this.malformed(`a read with a record of ${record.length} bytes`);
     } else if (header.length === HEADER_BYTES) {
-      this.call.onRead(this.slot, { kind: 'found', header });
+      this.#give({ kind: 'found', header }, fence);
     } else if (header.length > 0) {
       this.malformed(`a read with a header of ${header.length} bytes`);
-    } else this.call.onRead(this.slot, ABSENT);
+    } else this.#give(ABSENT, fence);
+  }
+
+  /** Most partitions have no fence, and their answers no field for it. */
+  #give(answer: ReadAnswer & { kind: 'found' | 'absent' }, fence: Uint8Array): void {
+    this.call.onRead(this.slot, fence.length === 0 ? answer : { ...answer, fence });
   }
 
   protected settle(failure: ReplicaFailure): void {
@@ -156,44 +176,79 @@ export class OutgoingScan extends ReplicaOutgoing {
 }
 
 export class OutgoingPing extends ReplicaOutgoing {
+  readonly #body: Uint8Array;
+
   constructor(
     peer: AnsweringPeer,
+    { rumours }: PingRequest,
     deadlineMs: number,
     readonly resolve: (answer: PingAnswer | ReplicaFailure) => void,
   ) {
-    super(peer, deadlineMs, 0);
+    const body = v1.Ping.encode({ rumours: rumoursToWire(rumours) }).finish();
+    super(peer, deadlineMs, body.length);
+    this.#body = body;
   }
 
   message(id: number, timeoutMs: number): v1.Call.$Properties {
-    return { id, kind: v1.CallKind.CALL_PING, timeoutMs };
+    return { id, kind: v1.CallKind.CALL_PING, timeoutMs, body: this.#body };
   }
 
   protected succeeded({ body }: v1.Answer): void {
-    let pong: v1.Pong;
     try {
-      pong = v1.Pong.decode(body);
+      this.resolve(pongFromWire(v1.Pong.decode(body)));
     } catch (error) {
       this.malformed(`a ping that cannot be read (${String(error)})`);
-      return;
     }
-    if (pong.hlc.length !== VERSION_BYTES) {
-      this.malformed(`a ping with a clock of ${pong.hlc.length} bytes`);
-      return;
-    }
-    this.resolve({
-      kind: 'pong',
-      nodeId: pong.nodeId,
-      wallMs: pong.wallMs,
-      hlc: readVersion(pong.hlc, 0),
-      quarantined: pong.quarantined,
-      commitCounter: pong.commitCounter,
-      incarnation: new Uint8Array(pong.incarnation),
-      placementVersion: pong.placementVersion,
-      rumours: [],
-    });
   }
 
   protected settle(failure: ReplicaFailure): void {
     this.resolve(failure);
   }
+}
+
+/** Everything that is not on the hot path (io/peer-asks.ts). */
+export class OutgoingAsk<K extends AskKind> extends ReplicaOutgoing {
+  readonly #body: Uint8Array;
+
+  constructor(
+    peer: AnsweringPeer,
+    readonly kind: K,
+    readonly request: AskRequest<K>,
+    deadlineMs: number,
+    readonly resolve: (reply: AskReply<K> | ReplicaFailure) => void,
+  ) {
+    const body = encodeAsk(kind, request);
+    super(peer, deadlineMs, body.length);
+    this.#body = body;
+  }
+
+  message(id: number, timeoutMs: number): v1.Call.$Properties {
+    return { id, kind: v1.CallKind.CALL_ASK, timeoutMs, body: this.#body };
+  }
+
+  protected succeeded({ body }: v1.Answer): void {
+    try {
+      this.resolve(decodeAskReply(this.kind, this.request, body));
+    } catch (error) {
+      this.malformed(`"${this.kind}" with what cannot be read (${String(error)})`);
+    }
+  }
+
+  protected settle(failure: ReplicaFailure): void {
+    this.resolve(failure);
+  }
+}
+
+function pongFromWire(pong: v1.Pong): PingAnswer {
+  return {
+    kind: 'pong',
+    nodeId: pong.nodeId,
+    wallMs: requireCount(pong.wallMs, 'wall_ms'),
+    hlc: readVersion(requireBytes(pong.hlc, VERSION_BYTES, 'hlc'), 0),
+    quarantined: pong.quarantined,
+    commitCounter: requireCount(pong.commitCounter, 'commit_counter'),
+    incarnation: requireSmall(pong.incarnation, INCARNATION_BYTES, 'incarnation'),
+    placementVersion: pong.placementVersion,
+    rumours: rumoursFromWire(pong.rumours, 'rumours'),
+  };
 }

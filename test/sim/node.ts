@@ -141,10 +141,10 @@ export class SimNode {
       random,
       log: logOf(process),
       opener: defect?.store?.(opener, process) ?? opener,
-      peerTo: (member) => {
+      peerTo: (member, events) => {
         const host = hostOf(member.address);
         if (host === undefined) throw new Error(`no machine has the address ${member.address}`);
-        const peer = createSimPeer(member.id, process, network.open(process, host, 'peer'));
+        const peer = createSimPeer(member.id, process, network.open(process, host, 'peer'), events);
         return defect?.peer?.(peer, process) ?? peer;
       },
     };
@@ -161,7 +161,11 @@ export class SimNode {
       onStamp,
     };
     network.listen(process, {
-      greet: () => node.welcome(),
+      greet: () => ({
+        ...node.welcome(),
+        lives: node.replica.lives,
+        commitCounter: node.replica.commitCounter,
+      }),
       serve: (call) => {
         const { kind } = call.body as PeerMessage | NodeMessage;
         if (
@@ -171,7 +175,7 @@ export class SimNode {
           kind === 'peer-ping' ||
           kind === 'ask'
         ) {
-          servePeerCall(replica, process, call);
+          servePeerCall(replica, node.replica, process, call);
         } else {
           serveNodeCall(door, process, call);
         }

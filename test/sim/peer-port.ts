@@ -6,7 +6,9 @@ import type {
   ApplyAnswer,
   ApplyCall,
   ApplySource,
+  Lives,
   Peer,
+  PeerEvents,
   PingAnswer,
   PingRequest,
   ReadAnswer,
@@ -41,11 +43,40 @@ export type PeerMessage =
 
 const NO_BYTES = new Uint8Array(0);
 
+/** What a node says of itself when it greets, and with every answer to another node. */
+export interface SenderState {
+  readonly lives: Lives;
+  readonly commitCounter: number;
+}
+
+interface Answered extends SenderState {
+  readonly answer: object;
+}
+
 /** Bytes beside keys and records that a message has, roughly. */
 const CALL_BYTES = 40;
 
 /** Another node's replica, over a simulated channel: the twin of `wire/peer-link.ts`, with the same failure kinds. */
-export function createSimPeer(nodeId: string, process: SimProcess, channel: Channel): Peer {
+export function createSimPeer(
+  nodeId: string,
+  process: SimProcess,
+  channel: Channel,
+  events: PeerEvents,
+): Peer {
+  let heard: Lives | undefined;
+  const hear = ({ lives, commitCounter }: SenderState): void => {
+    if (lives !== heard) {
+      heard = lives;
+      events.onLives(structuredClone(lives));
+    }
+    events.onCommitCounter(commitCounter);
+  };
+  channel.onState = (state) => {
+    if (state.kind !== 'open') return;
+    heard = undefined;
+    hear(state.greeting as SenderState);
+    events.onConnected();
+  };
   const leftMs = (deadlineMs: number) => Math.max(deadlineMs - process.clock.monotonicMs(), 0);
   const ask = (
     message: PeerMessage,
@@ -54,7 +85,18 @@ export function createSimPeer(nodeId: string, process: SimProcess, channel: Chan
     settle: (answer: object) => void,
   ) => {
     channel.call(message, bytes, leftMs(deadlineMs), (reply, none) => {
-      settle(none === undefined ? (reply as object) : failureOf(none));
+      if (none !== undefined) {
+        settle(failureOf(none));
+        return;
+      }
+      const { answer, ...sender } = reply as Answered;
+      // A real channel delivers answers in the order in which they were given: none arrives after news of a later life.
+      if (isOlderLife(sender.lives, heard)) {
+        settle(failureOf({ kind: 'broken', message: 'it was answered in an earlier life' }));
+        return;
+      }
+      hear(sender);
+      settle(answer);
     });
   };
   return {
@@ -112,7 +154,22 @@ export function createSimPeer(nodeId: string, process: SimProcess, channel: Chan
 }
 
 /** The serving side: hands a call that arrived to the node's own replica, and sends its answer back. */
-export function servePeerCall(replica: Peer, process: SimProcess, call: IncomingCall): void {
+export function servePeerCall(
+  replica: Peer,
+  sender: SenderState,
+  process: SimProcess,
+  incoming: IncomingCall,
+): void {
+  const call: IncomingCall = {
+    body: incoming.body,
+    bytes: incoming.bytes,
+    timeoutMs: incoming.timeoutMs,
+    onCancel: undefined,
+    reply: (answer, bytes) => {
+      const { lives, commitCounter } = sender;
+      incoming.reply({ answer, lives, commitCounter } satisfies Answered, bytes);
+    },
+  };
   const message = call.body as PeerMessage;
   const deadlineMs = process.clock.monotonicMs() + call.timeoutMs;
   switch (message.kind) {
@@ -218,9 +275,14 @@ class ArrivedRead implements ReadCall {
   }
 }
 
+function isOlderLife(lives: Lives, heard: Lives | undefined): boolean {
+  return heard !== undefined && Buffer.compare(lives.incarnation, heard.incarnation) < 0;
+}
+
 function copyOfRead(answer: ReadAnswer): ReadAnswer {
-  if (answer.kind !== 'found') return answer;
+  if (isReplicaFailure(answer)) return answer;
   const fence = answer.fence === undefined ? {} : { fence: Uint8Array.from(answer.fence) };
+  if (answer.kind === 'absent') return { kind: 'absent', ...fence };
   if (answer.record === undefined) {
     return { kind: 'found', header: Uint8Array.from(answer.header), ...fence };
   }

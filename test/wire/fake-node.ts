@@ -6,6 +6,7 @@ import type {
 } from '../../src/coordinator/operation.js';
 import { clusterIdOf } from '../../src/core/cluster-id.js';
 import { DEFAULT_LIMITS, DEFAULT_MAX_DRIFT_MS, type Limits } from '../../src/core/limits.js';
+import type { Rumour } from '../../src/core/membership.js';
 import type { Member } from '../../src/core/placement.js';
 import { compareRecords, encodeRecord, headerOf, versionOf } from '../../src/core/record.js';
 import { compareVersions, readVersion, type Version } from '../../src/core/version.js';
@@ -14,13 +15,16 @@ import type { NodeAnswer, NodeFailure, NodePage, NodeScan, Welcome } from '../..
 import { silentLog } from '../../src/io/log.js';
 import type {
   ApplyCall,
+  Lives,
   Peer,
   PingAnswer,
+  PingRequest,
   ReadCall,
   ReplicaFailure,
   ReplicaPage,
   ReplicaScan,
 } from '../../src/io/peer.js';
+import type { AskKind, AskReply, AskRequest } from '../../src/io/peer-asks.js';
 import { systemTimers } from '../../src/io/timers.js';
 import { startServer } from '../../src/server.js';
 import type { GrpcServer } from '../../src/wire/grpc-server.js';
@@ -165,6 +169,13 @@ export class FakeReplica implements Peer {
   readonly scans: ReplicaScan[] = [];
   hold = false;
   failure: ReplicaFailure | undefined;
+  lives: Lives = { incarnation: Buffer.from('12345678'), known: [] };
+  commitCounter = 9;
+  readonly pings: PingRequest[] = [];
+  readonly asked: { readonly kind: AskKind; readonly request: object }[] = [];
+  rumours: readonly Rumour[] = [];
+  reply: object = { kind: 'refused', code: 'UNAVAILABLE', message: 'not ready' };
+  fence: Uint8Array | undefined;
   page: ReplicaPage = { kind: 'page', entries: [], corrupt: [] };
 
   apply(call: ApplyCall, slot: number): void {
@@ -199,12 +210,14 @@ export class FakeReplica implements Peer {
         return;
       }
       const record = this.records.get(Buffer.from(call.key).toString('latin1'));
-      if (record === undefined) call.onRead(slot, { kind: 'absent' });
+      const fence = this.fence === undefined ? {} : { fence: this.fence };
+      if (record === undefined) call.onRead(slot, { kind: 'absent', ...fence });
       else {
         const header = headerOf(record);
         call.onRead(slot, {
           kind: 'found',
           header,
+          ...fence,
           ...(part === 'record' ? { record } : {}),
         });
       }
@@ -216,7 +229,8 @@ export class FakeReplica implements Peer {
     return Promise.resolve(this.failure ?? this.page);
   }
 
-  ping(): Promise<PingAnswer | ReplicaFailure> {
+  ping(request: PingRequest): Promise<PingAnswer | ReplicaFailure> {
+    this.pings.push(request);
     return Promise.resolve(
       this.failure ?? {
         kind: 'pong',
@@ -227,13 +241,14 @@ export class FakeReplica implements Peer {
         commitCounter: 9,
         incarnation: Buffer.from('12345678'),
         placementVersion: 1,
-        rumours: [],
+        rumours: this.rumours,
       },
     );
   }
 
-  ask(): Promise<never> {
-    throw new Error('nothing is asked here');
+  ask<K extends AskKind>(kind: K, request: AskRequest<K>): Promise<AskReply<K> | ReplicaFailure> {
+    this.asked.push({ kind, request });
+    return Promise.resolve(this.reply as AskReply<K> | ReplicaFailure);
   }
 }
 

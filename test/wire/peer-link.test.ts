@@ -1,12 +1,14 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { hash32 } from '../../src/core/hash.js';
 import { DEFAULT_LIMITS } from '../../src/core/limits.js';
+import type { Rumour } from '../../src/core/membership.js';
 import { headerOf } from '../../src/core/record.js';
 import { systemClock } from '../../src/io/clock.js';
 import type {
   ApplyAnswer,
   ApplyCall,
   ApplySource,
+  Lives,
   ReadAnswer,
   ReadCall,
   ReplicaScan,
@@ -42,7 +44,7 @@ class Attempt implements ApplyCall, ReadCall {
     readonly record: Uint8Array = EMPTY,
     timeoutMs = 5_000,
     readonly source: ApplySource = 'write',
-    readonly fence = new Uint8Array(0),
+    readonly fence: Uint8Array = EMPTY,
     readonly deadlineMs = systemClock.monotonicMs() + timeoutMs,
   ) {
     this.keyHash = hash32(key);
@@ -192,6 +194,150 @@ describe('a replica over the wire', () => {
       rumours: [],
     });
     expect(peer.roundTripMs).toBeGreaterThan(0);
+  });
+
+  test('carries news of the cluster with pings, both ways', async () => {
+    const { peer, remote } = await pair();
+    const told: Rumour = { nodeId: 'n3', address: 'h:3', generation: 2 ** 45, status: 'suspect' };
+    const heard: Rumour = { nodeId: 'n4', address: 'h:4', generation: 7, status: 'dead' };
+    remote.replica.rumours = [heard];
+    const deadlineMs = systemClock.monotonicMs() + 5_000;
+    expect(await peer.ping({ from: 'n2', rumours: [told] }, deadlineMs)).toMatchObject({
+      rumours: [heard],
+    });
+    expect(remote.replica.pings).toEqual([{ from: 'n2', rumours: [told] }]);
+  });
+
+  test('reads fences along with records, headers and absence', async () => {
+    const { peer, remote } = await pair();
+    const fence = Buffer.alloc(16, 3);
+    const record = recordOf('k', 'v', 5);
+    remote.replica.records.set('k', record);
+    remote.replica.fence = fence;
+    const found = new Attempt(text('k'));
+    const absent = new Attempt(text('other'));
+    peer.read(found, 0, 'record');
+    peer.read(found, 1, 'header');
+    peer.read(absent, 0, 'record');
+    await until(() => found.reads.length === 2 && absent.reads.length === 1);
+    const header = Buffer.from(headerOf(record));
+    expect(found.reads).toEqual([
+      [0, { kind: 'found', header, record, fence }],
+      [1, { kind: 'found', header, fence }],
+    ]);
+    expect(absent.reads).toEqual([[0, { kind: 'absent', fence }]]);
+    const copy = new Attempt(text('k'), recordOf('k', 'w', 6), 5_000, 'copy', fence);
+    peer.apply(copy, 0);
+    await until(() => copy.applied.length > 0);
+    expect(remote.replica.applied[0]?.fence).toEqual(fence);
+    const odd = new Attempt(text('k'), recordOf('k', 'x', 7), 5_000, 'copy', text('odd'));
+    peer.apply(odd, 0);
+    await until(() => odd.applied.length > 0);
+    const message = 'fence: 3 bytes, it must be 16, or 0 for none';
+    expect(odd.applied).toEqual([[0, { kind: 'refused', code: 'INVALID_ARGUMENT', message }]]);
+  });
+
+  test('asks, and says who does', async () => {
+    const { peer, remote } = await pair();
+    const deadlineMs = systemClock.monotonicMs() + 5_000;
+    const self = { incarnation: Uint8Array.from(text('12345678')), commitCounter: 5 };
+    expect(await peer.ask('introduce', { nodeId: 'n2', ...self }, deadlineMs)).toEqual(
+      remote.replica.reply,
+    );
+    remote.replica.reply = { kind: 'reply', state: 'refilling', ...self, remembers: self };
+    expect(await peer.ask('introduce', { nodeId: 'n2', ...self }, deadlineMs)).toEqual(
+      remote.replica.reply,
+    );
+    expect(remote.replica.asked[1]).toEqual({
+      kind: 'introduce',
+      request: { nodeId: 'n2', ...self },
+    });
+    const probe = { target: 'n'.repeat(301) };
+    expect(await peer.ask('probe', probe, deadlineMs)).toEqual({
+      kind: 'refused',
+      code: 'INVALID_ARGUMENT',
+      message: 'target: 301 characters, it must have 1 to 300',
+    });
+    remote.replica.reply = {
+      kind: 'reply',
+      keys: [Buffer.alloc(4_200_000)],
+      headers: [Buffer.alloc(25)],
+      corrupt: [],
+      listed: 1,
+      committed: EMPTY,
+    };
+    const keys = { from: 'n2', partition: 0, segments: [1] };
+    expect(await peer.ask('keys', keys, deadlineMs)).toMatchObject({
+      kind: 'refused',
+      code: 'INTERNAL',
+      message: expect.stringMatching(/^the reply to "keys" has 42\d+ bytes, the limit is /),
+    });
+    expect(await peer.ping(PING, deadlineMs)).toMatchObject({ kind: 'pong' });
+  });
+});
+
+describe('what frames say of their sender', () => {
+  const LATER: Lives = {
+    incarnation: Uint8Array.from(text('22345678')),
+    known: [{ nodeId: 'n3', incarnation: Uint8Array.from(text('32345678')) }],
+  };
+  const cut = { dropTo: [], dropFrom: [], delayMs: 0, skewMs: 0 };
+
+  test('comes before the connection counts as open, before the answers that come with it, and once', async () => {
+    const told: string[] = [];
+    const { peer, remote } = await pair({
+      onLives: ({ incarnation, known }) =>
+        told.push(`life ${Buffer.from(incarnation).toString()} knows ${known.length}`),
+      onState: ({ kind }) => told.push(kind),
+      onCommitCounter: (counter) => told.push(`commit ${counter}`),
+    });
+    const deadlineMs = systemClock.monotonicMs() + 5_000;
+    const ping = async () => told.push((await peer.ping(PING, deadlineMs)).kind);
+    await ping();
+    remote.replica.lives = LATER;
+    remote.replica.commitCounter = 2 ** 40;
+    await ping();
+    await ping();
+    expect(told).toEqual([
+      ...['life 12345678 knows 0', 'commit 9', 'connected'],
+      ...['commit 9', 'pong'],
+      ...['life 22345678 knows 1', `commit ${2 ** 40}`, 'pong'],
+      ...[`commit ${2 ** 40}`, 'pong'],
+    ]);
+  });
+
+  test('names the life in which each answer was given, though they share a turn', async () => {
+    const lives: string[] = [];
+    const { peer, remote } = await pair({
+      onLives: ({ incarnation }) => lives.push(Buffer.from(incarnation).toString()),
+    });
+    remote.replica.hold = true;
+    class Told extends Attempt {
+      override onApplied(): void {
+        lives.push('answer');
+      }
+    }
+    for (const key of ['a', 'b']) peer.apply(new Told(text(key), recordOf(key, 'v', 5)), 0);
+    await until(() => remote.replica.held.length === 2);
+    const later = remote.replica.held.pop() as ApplyCall;
+    remote.replica.release();
+    remote.replica.lives = LATER;
+    later.onApplied(0, { kind: 'applied' });
+    await until(() => lives.length === 4);
+    expect(lives).toEqual(['12345678', 'answer', '22345678', 'answer']);
+  });
+
+  test('is not heard of a node of which nothing is, and is made up for afterwards', async () => {
+    const faults = new InjectedFaults();
+    const lives: Lives[] = [];
+    const { peer, remote } = await pair({ faults, onLives: (heard) => lives.push(heard) });
+    faults.set({ ...cut, dropFrom: ['n1'] });
+    remote.replica.lives = LATER;
+    await peer.ping(PING, systemClock.monotonicMs() + 30);
+    expect(lives.length).toBe(1);
+    faults.set(cut);
+    await peer.ping(PING, systemClock.monotonicMs() + 5_000);
+    expect(lives[1]).toEqual(LATER);
   });
 });
 
