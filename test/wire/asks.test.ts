@@ -153,9 +153,7 @@ function exchanges<K extends AskKind>(
   kind: K,
 ): fc.Arbitrary<{ readonly request: AskRequest<K>; readonly answer: AskReply<K> }> {
   const { request, replyTo } = ASKS[kind];
-  return request.chain((asked) =>
-    replyTo(asked).map((answer) => ({ request: asked, answer })),
-  ) as fc.Arbitrary<{ readonly request: AskRequest<K>; readonly answer: AskReply<K> }>;
+  return request.chain((what) => replyTo(what).map((answer) => ({ request: what, answer })));
 }
 
 /** What a decoder gives are Buffers; compared as plain bytes. */
@@ -173,8 +171,8 @@ describe.each(KINDS)('%s', (kind) => {
         const arrived = decodeAsk(encodeAsk(kind, request), 'n2');
         expect(arrived.kind).toBe(kind);
         expect(plain(arrived.request)).toEqual(plain(request));
-        const answered = decodeAskReply(kind, request, encodeAskReply(kind, answer));
-        expect(plain(answered)).toEqual(plain(answer));
+        const reread = decodeAskReply(kind, request, encodeAskReply(kind, answer));
+        expect(plain(reread)).toEqual(plain(answer));
       }),
       OPTIONS,
     );
@@ -226,59 +224,66 @@ function refusesOrReads(read: () => unknown): void {
   }
 }
 
+function asked(body: v1.Ask.$Properties): () => unknown {
+  return () => decodeAsk(v1.Ask.encode(body).finish(), 'n2');
+}
+
+function answered<K extends AskKind>(
+  kind: K,
+  request: AskRequest<K>,
+  body: v1.AskReply.$Properties,
+): () => unknown {
+  return () => decodeAskReply(kind, request, v1.AskReply.encode(body).finish());
+}
+
 test('what no node asks or replies is refused, naming the field and the bound', () => {
-  const ask = (body: v1.Ask.$Properties) => () => decodeAsk(v1.Ask.encode(body).finish(), 'n2');
-  const answer =
-    <K extends AskKind>(kind: K, request: AskRequest<K>, body: v1.AskReply.$Properties) =>
-    () =>
-      decodeAskReply(kind, request, v1.AskReply.encode(body).finish());
   const set = Buffer.alloc(32, 1);
   const groups = Uint8Array.of(1, 2);
   const segments = { from: 'n2', partition: 0, groups, wide: false };
   const refusals: [() => unknown, string][] = [
-    [ask({}), 'ask: nothing that this release knows is asked'],
-    [ask({ introduce: {} }), 'self.incarnation: 0 bytes, it must be 8'],
+    [asked({}), 'ask: nothing that this release knows is asked'],
+    [asked({ introduce: {} }), 'self.incarnation: 0 bytes, it must be 8'],
     [
-      ask({ introduce: { self: { incarnation: text('12345678'), commitCounter: 2 ** 60 } } }),
+      asked({ introduce: { self: { incarnation: text('12345678'), commitCounter: 2 ** 60 } } }),
       'self.commit_counter: 1152921504606847000, the limit is 9007199254740991',
     ],
-    [ask({ recordLife: { nodeId: '' } }), 'node_id: 0 characters, it must have 1 to 300'],
+    [asked({ recordLife: { nodeId: '' } }), 'node_id: 0 characters, it must have 1 to 300'],
     [
-      ask({ recordLife: { nodeId: 'n', incarnation: text('123') } }),
+      asked({ recordLife: { nodeId: 'n', incarnation: text('123') } }),
       'incarnation: 3 bytes, it must be 8',
     ],
-    [ask({ fences: { partitions: text('1') } }), 'partitions: 1 bytes, it must be 32'],
-    [ask({ promiseFence: { partition: 256 } }), 'partition: 256, it must be below 256'],
-    [ask({ commitFence: { partition: 255 } }), 'fence: 0 bytes, it must be 16'],
-    [ask({ digests: { partitions: set } }), 'combined: 0 bytes, it must be 8'],
-    [ask({ segments: { groups: Uint8Array.of(64) } }), 'groups[0]: 64, it must be below 64'],
-    [ask({ segments: { groups: Uint8Array.of(5, 5) } }), 'groups[1]: 5 does not follow 5'],
-    [ask({ keys: {} }), 'segments: 0, it must be 1 to 2048'],
-    [ask({ keys: { segments: [1, 2_048] } }), 'segments[1]: 2048, it must be below 2048'],
-    [ask({ owe: { target: 'n', keys: [text('')] } }), 'key: must not be empty'],
-    [ask({ probe: {} }), 'target: 0 characters, it must have 1 to 300'],
-    [answer('probe', { target: 'n' }, { owe: {} }), 'reply: it does not answer "probe"'],
+    [asked({ fences: { partitions: text('1') } }), 'partitions: 1 bytes, it must be 32'],
+    [asked({ promiseFence: { partition: 256 } }), 'partition: 256, it must be below 256'],
+    [asked({ commitFence: { partition: 255 } }), 'fence: 0 bytes, it must be 16'],
+    [asked({ digests: { partitions: set } }), 'combined: 0 bytes, it must be 8'],
+    [asked({ segments: { groups: Uint8Array.of(64) } }), 'groups[0]: 64, it must be below 64'],
+    [asked({ segments: { groups: Uint8Array.of(5, 5) } }), 'groups[1]: 5 does not follow 5'],
+    [asked({ keys: {} }), 'segments: 0, it must be 1 to 2048'],
+    [asked({ keys: { segments: [1, 2_048] } }), 'segments[1]: 2048, it must be below 2048'],
+    [asked({ owe: { target: 'n', keys: [text('')] } }), 'key: must not be empty'],
+    [asked({ probe: {} }), 'target: 0 characters, it must have 1 to 300'],
+    [answered('probe', { target: 'n' }, { owe: {} }), 'reply: it does not answer "probe"'],
     [
-      answer('fences', { partitions: set }, { fences: { fences: text('') } }),
+      answered('fences', { partitions: set }, { fences: { fences: text('') } }),
       'fences: 0 bytes, it must be 1024',
     ],
     [
-      answer(
+      answered(
         'digests',
         { from: 'n2', partitions: set, combined: text('12345678') },
         { digests: { ready: true, equal: true, digests: text('1') } },
       ),
       'digests: 1 bytes, it must be 0',
     ],
-    [answer('segments', segments, { segments: {} }), 'digests: 0 bytes, it must be 256'],
+    [answered('segments', segments, { segments: {} }), 'digests: 0 bytes, it must be 256'],
     [
-      answer('segments', segments, {
+      answered('segments', segments, {
         segments: { digests: Buffer.alloc(256), committed: text('1') },
       }),
       'committed: 1 bytes, it must be 16, or 0 for none',
     ],
     [
-      answer(
+      answered(
         'keys',
         { from: 'n2', partition: 0, segments: [1] },
         { keys: { keys: [text('k')], headers: text('short'), listed: 1 } },
@@ -286,11 +291,11 @@ test('what no node asks or replies is refused, naming the field and the bound', 
       'headers: 5 bytes, it must be 25',
     ],
     [
-      answer('keys', { from: 'n2', partition: 0, segments: [1] }, { keys: { listed: 2 } }),
+      answered('keys', { from: 'n2', partition: 0, segments: [1] }, { keys: { listed: 2 } }),
       'listed: 2, it must be 1 to 1',
     ],
     [
-      answer(
+      answered(
         'members',
         { from: 'n2' },
         { members: { members: [{ nodeId: 'n', address: 'a', status: 3 as v1.MemberStatus }] } },
