@@ -1,6 +1,7 @@
 import { access, mkdir, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Level } from 'level';
+import { inspectLogs } from './level-log.js';
 import {
   StoreError,
   type Store,
@@ -27,6 +28,8 @@ const CURSOR_READ_BYTES = 256 * 1024;
 /** Opening rewrites the log as a sorted file, so it needs the room of that, and some for the files that describe it. */
 const ROOM_BEYOND_LOG_BYTES = 1024 * 1024;
 const PROBE_NAME = 'write-probe';
+/** The file that says that a log was found damaged. LevelDB leaves alone what it does not know. */
+const DAMAGE_NAME = 'log-damaged';
 
 const NO_VALUE = new Uint8Array(0);
 
@@ -82,6 +85,25 @@ function exists(path: string): Promise<boolean> {
 /** Opens the store of `folder`, again after each close. */
 export function levelStoreOpener(folder: string, options: LevelStoreOptions = {}): StoreOpener {
   return {
+    async verify() {
+      try {
+        if (!(await exists(folder))) return 'intact';
+        if (await exists(join(folder, DAMAGE_NAME))) return 'damaged';
+        if ((await inspectLogs(folder)) === 'intact') return 'intact';
+        // Opening makes tables of what can be read of the logs, and removes them.
+        await writeFile(join(folder, DAMAGE_NAME), '', { flush: true });
+        return 'damaged';
+      } catch (error) {
+        throw storeErrorOf(error, `cannot verify the logs in ${folder}`);
+      }
+    },
+    async acceptDamage() {
+      try {
+        await rm(join(folder, DAMAGE_NAME), { force: true });
+      } catch (error) {
+        throw storeErrorOf(error, `cannot remove ${DAMAGE_NAME} from ${folder}`);
+      }
+    },
     open: () => openLevelStore(folder, options),
     async hasRoom() {
       try {

@@ -29,6 +29,8 @@ export function memoryStoreOpener(): StoreOpener {
       });
     },
     hasRoom: async () => true,
+    verify: async () => 'intact',
+    acceptDamage: async () => {},
   };
 }
 

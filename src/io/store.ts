@@ -15,6 +15,13 @@ export interface Store {
 
 /** Opens the store of one disk, again after each close: what a node needs to go on after a failed sync. */
 export interface StoreOpener {
+  /**
+   * Asked while the store is closed: whether all that was synced is still there, as far as the disk can tell. `damaged` goes
+   * on being the answer, whatever is opened meanwhile, until {@link acceptDamage}. Rejects with a {@link StoreError}.
+   */
+  verify(): Promise<'intact' | 'damaged'>;
+  /** The damage is known elsewhere now, durably: what is there counts as all there is. */
+  acceptDamage(): Promise<void>;
   /** Rejects with a {@link StoreError}. */
   open(): Promise<Store>;
   /** Whether the disk can be written, and has the room that opening takes. */

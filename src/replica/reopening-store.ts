@@ -36,6 +36,9 @@ export class ReopeningStore implements Store {
       this.#store = undefined;
       await store.close();
     }
+    if ((await this.#opener.verify()) === 'damaged') {
+      throw new StoreError('corrupt', 'its log is damaged; the node must be started anew');
+    }
     const store = await this.#opener.open();
     try {
       await verify(store);

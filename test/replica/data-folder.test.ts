@@ -125,6 +125,7 @@ describe('a data folder', () => {
     ['failed', 'the disk failed'],
   ] as const)('on a disk that is %s says so', async (reason, words) => {
     const sick: StoreOpener = {
+      ...memoryStoreOpener(),
       open: () => Promise.reject(new StoreError(reason, 'LevelDB says no')),
       hasRoom: async () => false,
     };

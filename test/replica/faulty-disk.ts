@@ -60,6 +60,8 @@ export function createFaultyDisk(): FaultyDisk {
       return faulty(open);
     },
     hasRoom: async () => disk.room,
+    verify: () => opener.verify(),
+    acceptDamage: () => opener.acceptDamage(),
   };
 
   const checkKey = (key: Uint8Array) => {

@@ -339,6 +339,8 @@ describe('a commit that fails', () => {
     const opener: StoreOpener = {
       open: () => (isGone ? memoryStoreOpener().open() : disk.open()),
       hasRoom: () => disk.hasRoom(),
+      verify: () => disk.verify(),
+      acceptDamage: () => disk.acceptDamage(),
     };
     const node = await openTestReplica(opener);
     await applyOne(node, KEY, recordOf(KEY, 1));

@@ -88,6 +88,8 @@ export class SimDisk {
             }
           });
         }),
+      verify: () => Promise.resolve('intact'),
+      acceptDamage: () => Promise.resolve(),
       hasRoom: () =>
         new Promise((resolve) => {
           user.post(this.#delayMs(this.#latency.readMs), () => resolve(!this.full));

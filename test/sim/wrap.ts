@@ -51,6 +51,8 @@ export function wrapStore(
 ): StoreOpener {
   return {
     hasRoom: () => opener.hasRoom(),
+    verify: () => opener.verify(),
+    acceptDamage: () => opener.acceptDamage(),
     async open() {
       const store = await opener.open();
       return {
