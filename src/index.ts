@@ -12,6 +12,7 @@ export type {
   Kv,
   KvDefaults,
   MemberView,
+  PutOptions,
   ReadOptions,
   RefusedEndpoint,
   ScanOptions,

@@ -7,7 +7,7 @@ import { abortWith, releaseFrom } from './signals.js';
 /** Operations of one batch that are under way at once: enough to fill frames and group commits, too few to flood a node. */
 const LANES = 512;
 
-/** Makes the operation of an item, which reports to `outlet`; or an error where there is nothing to send. */
+/** Makes the operation of an item, which reports to `outlet`; or an error, given or thrown, where there is nothing to send. */
 export type ItemStarter<R> = (index: number, outlet: Outlet<R>) => Operation | KvError;
 
 export interface BatchOutcome<R> {
@@ -77,7 +77,7 @@ class Batch<R> implements Outlet<R> {
     while (!this.#stopped && this.#begun < this.#size && this.#underWay < LANES) {
       const index = this.#begun++;
       this.#underWay++;
-      const item = this.#start(index, this);
+      const item = this.#make(index);
       if (item instanceof KvError) {
         this.failed(index, item);
       } else {
@@ -89,6 +89,15 @@ class Batch<R> implements Outlet<R> {
     const failedEarly = this.#untilFailure && this.#firstFailure !== undefined;
     if (failedEarly || (this.#underWay === 0 && (this.#stopped || this.#begun === this.#size))) {
       this.#finish();
+    }
+  }
+
+  #make(index: number): Operation | KvError {
+    try {
+      return this.#start(index, this);
+    } catch (error) {
+      if (error instanceof KvError) return error;
+      throw error;
     }
   }
 

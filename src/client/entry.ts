@@ -1,5 +1,5 @@
 import { invalidArgument, KvError } from '../core/errors.js';
-import type { RecordFields } from '../core/record.js';
+import { expiryOf, versionOf, type RecordFields } from '../core/record.js';
 import type { Receipt } from '../core/receipt.js';
 import type { Version } from '../core/version.js';
 import { decodeText, type Codec } from './codec.js';
@@ -41,14 +41,9 @@ export function entryOf<V>(
   return new StoredEntry(key, value, changedAt(fields), fields.expiresAtMs, receipt);
 }
 
-/** Whether the record holds a value at `wallMs`: it is no tombstone, and has not become one by expiring. */
-export function isLive(fields: RecordFields, wallMs: number): boolean {
-  return !fields.tombstone && (fields.expiresAtMs === undefined || fields.expiresAtMs > wallMs);
-}
-
-/** An entry of a scan that asked for keys only has a header, which says no more than the version. */
-export function keyEntryOf(key: Uint8Array, version: Version): Entry<undefined> {
-  return new StoredEntry(key, undefined, version, undefined, undefined);
+/** An entry of a scan that asked for keys only, from the head of its record: that says no more than version and expiry. */
+export function keyEntryOf(key: Uint8Array, head: Uint8Array): Entry<undefined> {
+  return new StoredEntry(key, undefined, versionOf(head), expiryOf(head), undefined);
 }
 
 /** Decodes a value that has been read. Throws KvError, whatever the codec throws. */

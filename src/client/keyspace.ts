@@ -2,8 +2,6 @@ import { invalidArgument, KvError } from '../core/errors.js';
 import { hash32 } from '../core/hash.js';
 import { prefixEnd } from '../core/key-range.js';
 import { checkValue, MAX_SCAN_LIMIT } from '../core/limits.js';
-import { versionOf } from '../core/record.js';
-import type { Version } from '../core/version.js';
 import { runBatch, type ItemStarter } from './batch.js';
 import type { Codec } from './codec.js';
 import { decodeValue, encodeValue, entryOf, keyEntryOf } from './entry.js';
@@ -17,6 +15,7 @@ import type {
   Key,
   Kv,
   KvDefaults,
+  PutOptions,
   ReadOptions,
   ScanOptions,
   WriteOptions,
@@ -28,6 +27,7 @@ import {
   checkInteger,
   checkObject,
   checkVersion,
+  lifetimeOf,
   planRequest,
   profileWith,
   type Plan,
@@ -77,7 +77,7 @@ export class Keyspace<V> implements Kv<V> {
     return this.#get(key, options, this.#entries);
   }
 
-  put(key: Key, value: V, options?: WriteOptions): Promise<Written> {
+  put(key: Key, value: V, options?: PutOptions): Promise<Written> {
     const result = new PromisedResult<Written>();
     try {
       const plan = this.#plan(this.#profile.write, options);
@@ -93,6 +93,7 @@ export class Keyspace<V> implements Kv<V> {
     const result = new PromisedResult<Written>();
     try {
       const plan = this.#plan(this.#profile.write, options);
+      if (plan.ttlMs !== undefined || plan.expiresAtMs !== undefined) throw deleteExpires();
       const bytes = this.#storedKey(key);
       this.#session.start(new Write(this.#session, bytes, undefined, plan, result, 0));
     } catch (error) {
@@ -116,7 +117,7 @@ export class Keyspace<V> implements Kv<V> {
 
   async putMany(
     entries: Iterable<readonly [Key, V]>,
-    options?: Omit<WriteOptions, 'version'>,
+    options?: Omit<PutOptions, 'version'>,
   ): Promise<Written[]> {
     const plan = this.#plan(this.#profile.write, options);
     if (plan.version !== undefined) {
@@ -186,7 +187,7 @@ export class Keyspace<V> implements Kv<V> {
       for (const { key, record, fields } of records) {
         const own = this.#ownKey(key);
         yield fields === undefined
-          ? keyEntryOf(own, versionOf(record))
+          ? keyEntryOf(own, record)
           : entryOf<V | undefined>(own, decodeValue(this.#codec, fields.value), fields);
       }
     }
@@ -234,7 +235,7 @@ export class Keyspace<V> implements Kv<V> {
     return result.promise;
   }
 
-  #plan(base: Plan, options: (ReadOptions & WriteOptions) | BatchOptions | undefined): Plan {
+  #plan(base: Plan, options: (ReadOptions & PutOptions) | BatchOptions | undefined): Plan {
     const plan = planRequest(base, options);
     this.#session.checkOpen();
     if (plan.signal?.aborted === true) {
@@ -281,10 +282,13 @@ export class Keyspace<V> implements Kv<V> {
             return {
               key,
               value: this.#encodeCopy(operation.value),
-              plan: stamped(write, operation),
+              plan: planOfItem(write, operation),
             };
-          case 'delete':
-            return { key, value: undefined, plan: stamped(write, operation) };
+          case 'delete': {
+            const plan = planOfItem(write, operation);
+            if (plan.ttlMs !== undefined || plan.expiresAtMs !== undefined) throw deleteExpires();
+            return { key, value: undefined, plan };
+          }
           default:
             throw invalidArgument('type', 'must be get, put or delete');
         }
@@ -330,7 +334,15 @@ export function checkCodec<V>(codec: Codec<V>): Codec<V> {
   throw invalidArgument('codec', 'must have encode and decode');
 }
 
-function stamped(plan: Plan, operation: { readonly version?: Version }): Plan {
-  const { version } = operation;
-  return version === undefined ? plan : { ...plan, version: checkVersion('version', version) };
+/** The plan of a batch's write, with what this write says for itself. */
+function planOfItem(plan: Plan, item: Pick<PutOptions, 'version' | 'ttlMs' | 'expiresAtMs'>): Plan {
+  const { version } = item;
+  const { ttlMs, expiresAtMs } = lifetimeOf(item);
+  if (version === undefined && ttlMs === undefined && expiresAtMs === undefined) return plan;
+  const stamp = version === undefined ? undefined : checkVersion('version', version);
+  return { ...plan, version: stamp, ttlMs, expiresAtMs };
+}
+
+function deleteExpires(): KvError {
+  return invalidArgument('ttlMs', 'goes with a put alone: a delete does not expire');
 }

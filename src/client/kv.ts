@@ -35,6 +35,16 @@ export interface WriteOptions extends RequestOptions {
   readonly version?: Version;
 }
 
+/** How long a value stays. Past its expiry it is as good as deleted, and anything written later replaces it as ever. */
+interface Lifetime {
+  /** It expires so many milliseconds after its stamp, 1 to 315,360,000,000 (3,650 days). Default: it does not expire. */
+  readonly ttlMs?: number;
+  /** Instead of `ttlMs`: when it expires, wall milliseconds since 1970. Refused when that has passed. */
+  readonly expiresAtMs?: number;
+}
+
+export interface PutOptions extends WriteOptions, Lifetime {}
+
 export interface ScanOptions extends RequestOptions {
   /** Keys that start with it. Not together with `gte` or `lt`. */
   readonly prefix?: Key;
@@ -94,13 +104,20 @@ export interface Written {
   readonly version: Version;
   /** A newer version that hides it: the write was stored nowhere, or is no longer what reads find. */
   readonly shadowedBy?: Version;
+  /** When it expires, wall milliseconds since 1970; absent: it does not. */
+  readonly expiresAtMs?: number;
   /** When asked for. */
   readonly receipt?: Receipt;
 }
 
 export type BatchOperation<V> =
   | { readonly type: 'get'; readonly key: Key }
-  | { readonly type: 'put'; readonly key: Key; readonly value: V; readonly version?: Version }
+  | (Lifetime & {
+      readonly type: 'put';
+      readonly key: Key;
+      readonly value: V;
+      readonly version?: Version;
+    })
   | { readonly type: 'delete'; readonly key: Key; readonly version?: Version };
 
 export type BatchResult<V> =
@@ -153,20 +170,20 @@ export interface RefusedEndpoint {
  * applies once however many attempts it takes.
  */
 export interface Kv<V> extends AsyncDisposable {
-  /** The value; undefined when there is none. */
+  /** The value; undefined when there is none: never written, deleted or expired. */
   get(key: Key, options?: ReadOptions): Promise<V | undefined>;
   /** The value with its version, and a receipt when asked for. */
   getEntry(key: Key, options?: ReadOptions): Promise<Entry<V> | undefined>;
   /** The values, in the order of the keys. Rejects with the first error; {@link Kv.batch} has a result for each. */
   getMany(keys: Iterable<Key>, options?: ReadOptions): Promise<(V | undefined)[]>;
-  put(key: Key, value: V, options?: WriteOptions): Promise<Written>;
+  put(key: Key, value: V, options?: PutOptions): Promise<Written>;
   /**
    * Not a transaction: rejects with the first error and begins no more puts, but those begun before may be done, so `outcome`
    * is `unknown` unless none was begun. {@link Kv.batch} has a result for each.
    */
   putMany(
     entries: Iterable<readonly [Key, V]>,
-    options?: Omit<WriteOptions, 'version'>,
+    options?: Omit<PutOptions, 'version'>,
   ): Promise<Written[]>;
   /** Deleting what is absent succeeds. */
   delete(key: Key, options?: WriteOptions): Promise<Written>;

@@ -1,5 +1,6 @@
 import { ERROR_CODES, KvError, type ErrorCode, type KvErrorDetails } from '../core/errors.js';
 import type { Consistency } from '../core/consistency.js';
+import { expiryAfter } from '../core/expiry.js';
 import { decodeRecord, encodeRecord, isIntact, type RecordFields } from '../core/record.js';
 import type { Receipt } from '../core/receipt.js';
 import { ZERO_VERSION, type Version } from '../core/version.js';
@@ -70,6 +71,8 @@ export abstract class Operation implements NodeCall {
   readonly #limitMs: number;
   /** The caller gave the stamp: it is never replaced. */
   readonly #ownStamp: boolean;
+  /** Of a put whose expiry counts from its stamp. */
+  readonly #ttlMs: number | undefined;
   readonly #signal: AbortSignal | undefined;
   #attempts: readonly PastAttempt[] = NO_ATTEMPTS;
   /** The attempt under way. */
@@ -95,6 +98,7 @@ export abstract class Operation implements NodeCall {
     this.#limitMs = plan.timeoutMs;
     this.#deadlineMs = session.nowMs() + plan.timeoutMs;
     this.#ownStamp = plan.version !== undefined;
+    this.#ttlMs = plan.ttlMs;
     this.#signal = plan.signal;
     this.wakeAtMs = this.#deadlineMs;
     if (plan.signal !== undefined) abortWith(plan.signal, this);
@@ -273,8 +277,13 @@ export abstract class Operation implements NodeCall {
   #stampAnew(): void {
     const fields = decodeRecord(this.record);
     if (fields === undefined || outcomeOf(this.#attempts) !== 'none') return;
+    const ttlMs = this.#ttlMs;
     this.version = this.session.stamp();
-    this.record = encodeRecord(this.key, { ...fields, version: this.version });
+    this.record = encodeRecord(this.key, {
+      ...fields,
+      version: this.version,
+      ...(ttlMs === undefined ? {} : { expiresAtMs: expiryAfter(this.version, ttlMs) }),
+    });
   }
 
   #wait(nowMs: number, leastMs: number): void {

@@ -6,10 +6,10 @@ import {
   type Consistency,
 } from '../core/consistency.js';
 import { invalidArgument } from '../core/errors.js';
-import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../core/limits.js';
+import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, MAX_TTL_MS } from '../core/limits.js';
 import { MAX_LOGICAL, MAX_WALL_MS, encodeVersion, type Version } from '../core/version.js';
 import { encodeText, typeOf } from './codec.js';
-import type { BatchOptions, KvDefaults, ReadOptions, WriteOptions } from './kv.js';
+import type { BatchOptions, KvDefaults, PutOptions, ReadOptions } from './kv.js';
 
 /** How one request is to be carried out: checked, and with nothing left open. */
 export interface Plan {
@@ -23,6 +23,10 @@ export interface Plan {
   readonly minVersion: Uint8Array;
   /** Of a write that is sent again: the stamp that it had. */
   readonly version: Version | undefined;
+  /** Of a put: how long after its stamp it expires. */
+  readonly ttlMs: number | undefined;
+  /** Of a put, instead of that: when it expires. */
+  readonly expiresAtMs: number | undefined;
 }
 
 /** What the requests of one Kv leave out. Plans for requests without options are made once. */
@@ -41,6 +45,8 @@ const BASE_PLAN: Plan = {
   receipt: false,
   minVersion: NO_BYTES,
   version: undefined,
+  ttlMs: undefined,
+  expiresAtMs: undefined,
 };
 
 export const BASE_PROFILE: Profile = { read: BASE_PLAN, write: BASE_PLAN };
@@ -73,15 +79,16 @@ export function profileWith(profile: Profile, defaults: KvDefaults): Profile {
 /** The plan of a request. Throws INVALID_ARGUMENT for what is out of bounds. */
 export function planRequest(
   base: Plan,
-  options: (ReadOptions & WriteOptions) | BatchOptions | undefined,
+  options: (ReadOptions & PutOptions) | BatchOptions | undefined,
 ): Plan {
   if (options === undefined) {
     if (isLocal(base.level) && base.zone === '') throw zoneMissing(base.level);
     return base;
   }
   checkObject('options', options);
-  const { consistency, zone, timeoutMs, signal, receipt, minVersion, version } =
-    options as ReadOptions & WriteOptions;
+  const asked = options as ReadOptions & PutOptions;
+  const { consistency, zone, timeoutMs, signal, receipt, minVersion, version } = asked;
+  const { ttlMs, expiresAtMs } = lifetimeOf(asked);
   const plan: Plan = {
     level: consistency === undefined ? base.level : checkLevel('consistency', consistency),
     zone: zone === undefined ? base.zone : checkZone(zone),
@@ -91,9 +98,24 @@ export function planRequest(
     minVersion:
       minVersion === undefined ? NO_BYTES : encodeVersion(checkVersion('minVersion', minVersion)),
     version: version === undefined ? undefined : checkVersion('version', version),
+    ttlMs,
+    expiresAtMs,
   };
   if (isLocal(plan.level) && plan.zone === '') throw zoneMissing(plan.level);
   return plan;
+}
+
+/** When a put expires, checked as far as it can be before the stamp is known. */
+export function lifetimeOf(
+  options: Pick<PutOptions, 'ttlMs' | 'expiresAtMs'>,
+): Pick<Plan, 'ttlMs' | 'expiresAtMs'> {
+  const { ttlMs, expiresAtMs } = options;
+  if (ttlMs !== undefined && expiresAtMs !== undefined) {
+    throw invalidArgument('ttlMs', 'goes without expiresAtMs, which says the same in another way');
+  }
+  if (ttlMs !== undefined) checkInteger('ttlMs', ttlMs, 1, MAX_TTL_MS);
+  if (expiresAtMs !== undefined) checkInteger('expiresAtMs', expiresAtMs, 0, MAX_WALL_MS);
+  return { ttlMs, expiresAtMs };
 }
 
 export function checkObject(field: string, value: unknown): void {

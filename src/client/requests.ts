@@ -1,9 +1,10 @@
 import type { KvError } from '../core/errors.js';
 import { hash32 } from '../core/hash.js';
-import { encodeRecord, versionOf, type RecordFields } from '../core/record.js';
+import { checkExpiry, expiryAfter } from '../core/expiry.js';
+import { encodeRecord, expiryOf, versionOf, type RecordFields } from '../core/record.js';
 import type { Receipt } from '../core/receipt.js';
+import type { Version } from '../core/version.js';
 import type { NodeAnswer } from '../io/link.js';
-import { isLive } from './entry.js';
 import type { Written } from './kv.js';
 import { Operation } from './operation.js';
 import type { Plan } from './request-options.js';
@@ -42,7 +43,10 @@ export interface Reader<R> {
   read(key: Uint8Array, fields: RecordFields, receipt: Receipt | undefined): R;
 }
 
-/** Reads one key: what the reader makes of it, undefined when the key is absent, deleted or expired. */
+/**
+ * Reads one key: what the reader makes of it, undefined when the key is absent or deleted. What has expired comes as a
+ * tombstone: the coordinator judges that, by its clock, and nobody judges it again.
+ */
 export class Get<R> extends Operation {
   readonly #reader: Reader<R>;
   readonly #outlet: Outlet<R | undefined>;
@@ -66,7 +70,7 @@ export class Get<R> extends Operation {
     let result: R | undefined;
     if (fields !== undefined) {
       this.session.observe(fields.version);
-      if (isLive(fields, this.session.wallMs())) {
+      if (!fields.tombstone) {
         try {
           result = this.#reader.read(this.key, fields, answer.receipt);
         } catch (error) {
@@ -83,7 +87,10 @@ export class Get<R> extends Operation {
   }
 }
 
-/** Writes one key: a value, or a tombstone where `value` is undefined. Stamped and encoded here, once. */
+/**
+ * Writes one key: a value, or a tombstone where `value` is undefined. Stamped and encoded here, once. Making one throws
+ * INVALID_ARGUMENT for an expiry that the stamp has passed.
+ */
 export class Write extends Operation {
   readonly #outlet: Outlet<Written>;
   readonly #index: number;
@@ -96,21 +103,26 @@ export class Write extends Operation {
     outlet: Outlet<Written>,
     index: number,
   ) {
+    // Before there is an operation: nothing waits for one that could not be made.
+    const version = plan.version ?? session.stamp();
+    const record = encodeRecord(key, {
+      version,
+      tombstone: value === undefined,
+      ...expiryFields(plan, version),
+      value: value ?? NO_VALUE,
+    });
     super(session, 'put', key, hash32(key), plan);
     this.#outlet = outlet;
     this.#index = index;
-    this.version = plan.version ?? session.stamp();
-    this.record = encodeRecord(key, {
-      version: this.version,
-      tombstone: value === undefined,
-      value: value ?? NO_VALUE,
-    });
+    this.version = version;
+    this.record = record;
   }
 
   protected override succeed(answer: NodeAnswer): void {
     const { version } = this;
     const { shadow, receipt } = answer;
-    if (shadow === undefined && receipt === undefined) {
+    const expiresAtMs = expiryOf(this.record);
+    if (shadow === undefined && receipt === undefined && expiresAtMs === undefined) {
       this.#outlet.done(this.#index, { version });
       return;
     }
@@ -120,6 +132,7 @@ export class Write extends Operation {
     this.#outlet.done(this.#index, {
       version,
       ...(shadowedBy === undefined ? {} : { shadowedBy }),
+      ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
       ...(receipt === undefined ? {} : { receipt }),
     });
   }
@@ -130,3 +143,15 @@ export class Write extends Operation {
 }
 
 const NO_VALUE = new Uint8Array(0);
+const STAYS = {};
+
+function expiryFields(
+  { ttlMs, expiresAtMs: given }: Plan,
+  version: Version,
+): Pick<RecordFields, 'expiresAtMs'> {
+  const expiresAtMs = ttlMs === undefined ? given : expiryAfter(version, ttlMs);
+  if (expiresAtMs === undefined) return STAYS;
+  const problem = checkExpiry(version, expiresAtMs);
+  if (problem !== undefined) throw problem;
+  return { expiresAtMs };
+}

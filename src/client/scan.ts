@@ -1,12 +1,6 @@
 import { ERROR_CODES, KvError, type ErrorCode } from '../core/errors.js';
 import { hash32 } from '../core/hash.js';
-import {
-  decodeRecord,
-  HEADER_BYTES,
-  isIntact,
-  versionOf,
-  type RecordFields,
-} from '../core/record.js';
+import { decodeRecord, isHead, isIntact, versionOf, type RecordFields } from '../core/record.js';
 import type { NodePage, NodeScan } from '../io/link.js';
 import {
   countAttempts,
@@ -33,7 +27,7 @@ export interface ScanRange {
 
 export interface ScannedRecord {
   readonly key: Uint8Array;
-  /** The whole record; in a scan of keys only, its header. */
+  /** The whole record; in a scan of keys only, its head. */
   readonly record: Uint8Array;
   /** Undefined in a scan of keys only. */
   readonly fields: RecordFields | undefined;
@@ -143,12 +137,12 @@ async function fetchPage(
   }
 }
 
-/** Checks every record, as a get does. Headers carry no more than a version and cannot be checked. */
+/** Checks every record, as a get does. Heads carry no more than version and expiry, and cannot be checked. */
 function verifiedPage(page: NodePage, keysOnly: boolean): Page | Failure {
   const records: ScannedRecord[] = [];
   for (const { key, record } of page.entries) {
     const fields = !keysOnly && isIntact(hash32(key), record) ? decodeRecord(record) : undefined;
-    if (keysOnly ? record.length < HEADER_BYTES : fields === undefined) {
+    if (keysOnly ? !isHead(record) : fields === undefined) {
       return { code: 'RECORD_CORRUPT', message: 'a record of the page fails its checksum' };
     }
     records.push({ key, record, fields });

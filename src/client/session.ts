@@ -110,11 +110,6 @@ export class Session {
     return this.#clock.monotonicMs();
   }
 
-  /** The wall clock of the servers: what expiry is judged by. */
-  wallMs(): number {
-    return this.#serverClock.wallMs();
-  }
-
   get limits(): Limits {
     return this.#limits;
   }

@@ -1,5 +1,6 @@
 import { isLocal, neededReplicas, type Consistency } from '../core/consistency.js';
 import { invalidArgument, KvError } from '../core/errors.js';
+import { checkExpiry } from '../core/expiry.js';
 import { admitsClientStamp } from '../core/hlc.js';
 import {
   checkKey,
@@ -48,6 +49,11 @@ export function checkPut(operation: Operation, keyHash: number, limits: Limits):
   }
   const tooLarge = checkValue(fields.value.length, limits);
   if (tooLarge !== undefined) return tooLarge;
+  if (fields.expiresAtMs !== undefined) {
+    if (fields.tombstone) return invalidArgument('expiresAtMs', 'does not go with a delete');
+    const outOfBounds = checkExpiry(fields.version, fields.expiresAtMs);
+    if (outOfBounds !== undefined) return outOfBounds;
+  }
   if (!isIntact(keyHash, record)) return invalidArgument('record', 'fails its checksum');
   return fields.version;
 }

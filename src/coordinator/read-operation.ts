@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../core/errors.js';
+import { expiredAnswer, isExpired } from '../core/expiry.js';
 import { NO_FENCE } from '../core/fence.js';
 import { ReadTally, type ReadStep } from '../core/read-tally.js';
 import type { Receipt } from '../core/receipt.js';
@@ -241,8 +242,11 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
 
   #answer(): void {
     this.context.inFlight.remove(this);
-    const { record } = this.#tally;
-    if (record !== undefined) this.context.observe(versionOf(record));
+    let { record } = this.#tally;
+    if (record !== undefined) {
+      this.context.observe(versionOf(record));
+      if (isExpired(record, this.context.clock.wallMs())) record = expiredAnswer(this.key, record);
+    }
     this.operation.onAnswer({
       code: undefined,
       outcome: 'none',

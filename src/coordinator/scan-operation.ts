@@ -1,13 +1,12 @@
 import { invalidArgument, KvError, type ErrorCode } from '../core/errors.js';
+import { isExpired } from '../core/expiry.js';
 import { compareKeys, keyAfter } from '../core/key-range.js';
 import { countPartitions, emptyPartitionSet } from '../core/partition-set.js';
 import { PARTITIONS } from '../core/placement.js';
 import {
   compareRecords,
-  decodeRecord,
-  hasExpiry,
   HEADER_BYTES,
-  headerOf,
+  headOf,
   isTombstone,
   VERSION_AT,
   versionOf,
@@ -207,14 +206,16 @@ export class ScanOperation extends UnderWay {
     let bytes = 0;
     let newest: Uint8Array | undefined;
     let last: Uint8Array | undefined;
+    // One moment for the whole page: what is known to be dead by its head alone must not live again when a clock is set back.
+    const nowMs = this.context.clock.wallMs();
     for (let start = 0, end: number; start < keys.length && this.isUnderWay; start = end) {
-      end = this.#stretchEnd(keys, start);
+      end = this.#stretchEnd(keys, start, nowMs);
       const stretch = keys.slice(start, end);
-      const records = await this.#recordsOf(stretch);
+      const records = await this.#recordsOf(stretch, nowMs);
       for (const [i, { key }] of stretch.entries()) {
         const record = records[i];
-        if (record !== undefined && this.#isLive(record)) {
-          const answered = this.request.keysOnly ? headerOf(record) : record;
+        if (record !== undefined && !isDead(record, nowMs)) {
+          const answered = this.request.keysOnly ? headOf(record) : record;
           const size = key.length + answered.length;
           const isFull = entries.length === this.request.limit || bytes + size > PAGE_BYTES;
           if (isFull && entries.length > 0) return this.#pageOf(entries, last, newest);
@@ -240,25 +241,26 @@ export class ScanOperation extends UnderWay {
   }
 
   /** The keys from `start` on of which few enough must be read again. */
-  #stretchEnd(keys: readonly MergedKey[], start: number): number {
+  #stretchEnd(keys: readonly MergedKey[], start: number, nowMs: number): number {
     let rereads = 0;
     for (let end = start; end < keys.length; end++) {
-      if (!this.#isSettled(keys[end] as MergedKey) && ++rereads > REREADS_AT_ONCE) return end;
+      if (!this.#isSettled(keys[end] as MergedKey, nowMs) && ++rereads > REREADS_AT_ONCE)
+        return end;
     }
     return keys.length;
   }
 
-  #isSettled({ agreed, whole, newest }: MergedKey): boolean {
+  #isSettled({ agreed, whole, newest }: MergedKey, nowMs: number): boolean {
     if (!agreed || newest === undefined) return false;
-    return whole || isTombstone(newest) || (this.request.keysOnly && !hasExpiry(newest));
+    return whole || this.request.keysOnly || isDead(newest, nowMs);
   }
 
   /** The record that answers for each key, on as many disks as the level needs. */
-  async #recordsOf(keys: readonly MergedKey[]): Promise<(Uint8Array | undefined)[]> {
+  async #recordsOf(keys: readonly MergedKey[], nowMs: number): Promise<(Uint8Array | undefined)[]> {
     const records = keys.map(({ newest }) => newest);
     const rereads: Promise<void>[] = [];
     for (const [i, key] of keys.entries()) {
-      if (!this.#isSettled(key)) rereads.push(this.#reread(key, records, i));
+      if (!this.#isSettled(key, nowMs)) rereads.push(this.#reread(key, records, i));
     }
     if (rereads.length > 0) await Promise.all(rereads);
     return records;
@@ -281,13 +283,11 @@ export class ScanOperation extends UnderWay {
     const why = corrupt && code === 'NO_QUORUM' ? 'RECORD_CORRUPT' : code;
     throw new KvError(why, `key ${name}: ${message}`);
   }
+}
 
-  #isLive(record: Uint8Array): boolean {
-    if (isTombstone(record)) return false;
-    if (!hasExpiry(record)) return true;
-    const expiresAtMs = decodeRecord(record)?.expiresAtMs;
-    return expiresAtMs === undefined || expiresAtMs > this.context.clock.wallMs();
-  }
+/** Whether a record, or its head, says that there is no value. */
+function isDead(record: Uint8Array, nowMs: number): boolean {
+  return isTombstone(record) || isExpired(record, nowMs);
 }
 
 /** A page that a node gave for its part of a cover that another node failed. */

@@ -35,6 +35,9 @@ export const MAX_RETRY_AGE_MS = 60_000;
 export const MAX_TIMEOUT_MS = 60_000;
 export const MAX_SCAN_LIMIT = 10_000;
 
+/** Ten years of 365 days: what is to stay longer does not expire. */
+export const MAX_TTL_MS = 3_650 * 86_400_000;
+
 /** Undefined when the key is within bounds. */
 export function checkKey(key: Uint8Array, limits: Limits): KvError | undefined {
   if (key.length === 0) return invalidArgument('key', 'must not be empty');

@@ -2,8 +2,8 @@ import { hash32, matchesHash64, writeHash64 } from './hash.js';
 import {
   compareBytesAt,
   readU16,
-  readU32,
   readVersion,
+  readWallMs,
   VERSION_BYTES,
   writeU16,
   writeU32,
@@ -25,7 +25,7 @@ import {
  * ```
  *
  * The first 25 bytes are the *header*: enough to compare two records, so replicas exchange headers where the value is not
- * needed. The digest covers the key through its seed, so a record that a disk or a wire moved under another key is seen.
+ * needed. With the expiry, where there is one, it is the *head*: enough to say also whether there is a value. The digest covers the key through its seed, so a record that a disk or a wire moved under another key is seen.
  * It is one 64-bit hash, not two of 32 bits with different seeds: xxHash32 has differences that cancel under half of all
  * seeds, so those two would often collide together.
  */
@@ -126,7 +126,7 @@ export function decodeRecord(bytes: Uint8Array): RecordFields | undefined {
   let ledger: Ledger | undefined;
   if ((flags & EXPIRY) !== 0) {
     if (bytes.length < at + EXPIRY_BYTES) return undefined;
-    expiresAtMs = readU16(bytes, at) * 0x1_0000_0000 + readU32(bytes, at + 2);
+    expiresAtMs = readWallMs(bytes, at);
     at += EXPIRY_BYTES;
   }
   if ((flags & CHANGED) !== 0) {
@@ -170,6 +170,11 @@ export function hasExpiry(header: Uint8Array): boolean {
   return ((header[FLAGS_AT] as number) & EXPIRY) !== 0;
 }
 
+/** When the record expires, wall ms; undefined: never. Takes the record or its head, and {@link isHead} says whether it is one. */
+export function expiryOf(head: Uint8Array): number | undefined {
+  return hasExpiry(head) ? readWallMs(head, HEADER_BYTES) : undefined;
+}
+
 /** True for a plain write as a client may send it: nothing in it that only a LINEARIZABLE round adds. */
 export function isPlainRecord(header: Uint8Array): boolean {
   return ((header[FLAGS_AT] as number) & (CHANGED | LEDGER)) === 0;
@@ -187,6 +192,21 @@ export function formatDigest(header: Uint8Array): string {
 /** The first 25 bytes, as a view. */
 export function headerOf(record: Uint8Array): Uint8Array {
   return record.length === HEADER_BYTES ? record : record.subarray(0, HEADER_BYTES);
+}
+
+/** The header, and with it the expiry where there is one: 25 or 31 bytes, as a view. */
+export function headOf(record: Uint8Array): Uint8Array {
+  const bytes = headBytes(record);
+  return record.length === bytes ? record : record.subarray(0, bytes);
+}
+
+/** Whether there are bytes enough for a head: what is shorter says neither what version it is nor when it expires. */
+export function isHead(bytes: Uint8Array): boolean {
+  return bytes.length >= HEADER_BYTES && bytes.length >= headBytes(bytes);
+}
+
+function headBytes(header: Uint8Array): number {
+  return hasExpiry(header) ? HEADER_BYTES + EXPIRY_BYTES : HEADER_BYTES;
 }
 
 /**

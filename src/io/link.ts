@@ -79,7 +79,10 @@ export interface NodeAnswer {
   readonly code: ErrorCode | undefined;
   readonly outcome: Outcome;
   readonly message: string;
-  /** For a get: the record with the newest version, tombstones included; undefined when absent. May be kept. */
+  /**
+   * For a get: the record with the newest version, tombstones included; undefined when absent. One that has expired, by the
+   * clock of the coordinator, is answered as the tombstone of its version (`core/expiry.ts`). May be kept.
+   */
   readonly record: Uint8Array | undefined;
   /** For a put that lost: the header of the record that shadows it. */
   readonly shadow: Uint8Array | undefined;
@@ -99,7 +102,7 @@ export interface NodeScan extends NodeRequest {
 
 export interface NodePage {
   readonly kind: 'page';
-  /** In order, tombstones left out. With `keysOnly` the record is a header. */
+  /** In order, without what is deleted or has expired. With `keysOnly` the record is a head (`headOf`). */
   readonly entries: readonly { readonly key: Uint8Array; readonly record: Uint8Array }[];
   /** Empty: the range is at its end. A page may be empty and yet have a token. */
   readonly token: Uint8Array;

@@ -113,7 +113,7 @@ export interface ReplicaScan {
 
 export interface ReplicaPage {
   readonly kind: 'page';
-  /** In order, tombstones included. `record` is a header where the whole was not asked for. */
+  /** In order, tombstones included. `record` is a head (`headOf`) where the whole was not asked for. */
   readonly entries: readonly { readonly key: Uint8Array; readonly record: Uint8Array }[];
   /**
    * Everything of the range before this key (after it, when reverse; inclusive either way) has been looked at. Absent: the

@@ -1,7 +1,7 @@
 import { hash32 } from '../core/hash.js';
 import { hasPartition, PARTITION_SET_BYTES } from '../core/partition-set.js';
 import { partitionOf } from '../core/placement.js';
-import { headerOf, isIntact } from '../core/record.js';
+import { headOf, isIntact } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
 import type { ReplicaFailure, ReplicaPage, ReplicaScan } from '../io/peer.js';
 import { StoreError, type Store, type StoreEntry } from '../io/store.js';
@@ -86,7 +86,7 @@ class PageFiller {
       if (!isIntact(keyHash, stored)) {
         this.#corrupt.push(key);
       } else {
-        const record = hasPartition(this.#request.whole, partition) ? stored : headerOf(stored);
+        const record = hasPartition(this.#request.whole, partition) ? stored : headOf(stored);
         const bytes = key.length + record.length;
         if (this.#entries.length > 0 && this.#bytes + bytes > this.#request.maxBytes) return false;
         this.#entries.push({ key, record });

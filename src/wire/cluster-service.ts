@@ -46,7 +46,7 @@ export function createClusterService(options: ClusterServiceOptions): UntypedSer
     explain: unaryHandler(ports, v1.ExplainRequest, v1.ExplainResponse, async ({ key }, at) => {
       const problem = checkKey(key, limits);
       if (problem !== undefined) throw problem;
-      return explainToWire(explain(hash32(key), await copies(key, at.deadlineMs)));
+      return explainToWire(explain(hash32(key), await copies(key, at.deadlineMs), clock.wallMs()));
     }),
   };
 }

@@ -1,30 +1,27 @@
 import { KvError } from '../core/errors.js';
-import { decodeRecord, versionOf, type RecordFields } from '../core/record.js';
+import { decodeRecord, expiryOf, versionOf, type RecordFields } from '../core/record.js';
 import { versionToWire } from './codec.js';
 import type { v1 } from './messages.js';
 
-/** A record as a get answers it. Past its expiry, by `nowMs`, it is as good as a tombstone. */
-export function entryToWire(
-  record: Uint8Array | undefined,
-  nowMs: number,
-): v1.GetResponse.$Properties {
+/** A record as a get answers it. */
+export function entryToWire(record: Uint8Array | undefined): v1.GetResponse.$Properties {
   if (record === undefined) return { found: false };
   const fields = fieldsOf(record);
-  const { expiresAtMs, tombstone } = fields;
-  return tombstone || (expiresAtMs !== undefined && expiresAtMs <= nowMs)
+  return fields.tombstone
     ? { found: false, version: versionToWire(fields.changed ?? fields.version) }
     : { found: true, ...valueFields(fields) };
 }
 
-/** A record as a scan answers it. */
+/** A record as a scan answers it; with `keysOnly`, its head. */
 export function scanEntryToWire(
   key: Uint8Array,
   record: Uint8Array,
   keysOnly: boolean,
 ): v1.ScanEntry.$Properties {
-  return keysOnly
-    ? { key, version: versionToWire(versionOf(record)) }
-    : { key, ...valueFields(fieldsOf(record)) };
+  if (!keysOnly) return { key, ...valueFields(fieldsOf(record)) };
+  const version = versionToWire(versionOf(record));
+  const expiresAtMs = expiryOf(record);
+  return expiresAtMs === undefined ? { key, version } : { key, version, expiresAtMs };
 }
 
 interface ValueFields {

@@ -1,3 +1,4 @@
+import { isExpired } from '../core/expiry.js';
 import { compareRecords, decodeRecord, formatDigest, isTombstone } from '../core/record.js';
 import { compareVersions } from '../core/version.js';
 import { partitionOf } from '../core/placement.js';
@@ -10,8 +11,8 @@ export interface Copy {
   readonly answer: ReadAnswer;
 }
 
-/** Lays open what the replicas of a key hold, and why the winning record wins. */
-export function explain(keyHash: number, copies: readonly Copy[]): ExplainReport {
+/** Lays open what the replicas of a key hold, and why the winning record wins. `nowMs` of the wall judges expiry. */
+export function explain(keyHash: number, copies: readonly Copy[], nowMs: number): ExplainReport {
   const held = copies.flatMap(({ node, answer }) => {
     const record = answer.kind === 'found' ? (answer.record ?? answer.header) : undefined;
     return record === undefined ? [] : [{ node, record }];
@@ -25,18 +26,27 @@ export function explain(keyHash: number, copies: readonly Copy[]): ExplainReport
   );
   return {
     partition: partitionOf(keyHash),
-    replicas: copies.map(explainCopy),
+    replicas: copies.map((copy) => explainCopy(copy, nowMs)),
     winner: winners.map(({ node }) => node).join(','),
     why: why(
       winning,
       held.map(({ record }) => record),
       copies.length,
+      nowMs,
     ),
   };
 }
 
-function explainCopy({ node, answer }: Copy): ExplainedReplica {
-  const nothing = { node, digest: '', recordBytes: 0, valueBytes: 0, tombstone: false, reason: '' };
+function explainCopy({ node, answer }: Copy, nowMs: number): ExplainedReplica {
+  const nothing = {
+    node,
+    digest: '',
+    recordBytes: 0,
+    valueBytes: 0,
+    tombstone: false,
+    expired: false,
+    reason: '',
+  };
   if (answer.kind === 'absent') return { ...nothing, result: 'absent' };
   if (answer.kind !== 'found') {
     return { ...nothing, result: answer.kind, reason: `${answer.code}: ${answer.message}` };
@@ -55,6 +65,7 @@ function explainCopy({ node, answer }: Copy): ExplainedReplica {
     valueBytes: fields.value.length,
     tombstone: fields.tombstone,
     ...(fields.expiresAtMs === undefined ? {} : { expiresAtMs: fields.expiresAtMs }),
+    expired: isExpired(record, nowMs),
     reason: '',
   };
 }
@@ -63,9 +74,14 @@ function why(
   winning: Uint8Array | undefined,
   records: readonly Uint8Array[],
   replicas: number,
+  nowMs: number,
 ): string {
   if (winning === undefined) return 'No replica that answered holds a record of this key.';
-  const what = isTombstone(winning) ? 'a tombstone, so the key is deleted' : 'the value';
+  const what = isTombstone(winning)
+    ? 'a tombstone, so the key is deleted'
+    : isExpired(winning, nowMs)
+      ? 'a value that has expired, so the key is absent'
+      : 'the value';
   const losing = records.filter((record) => compareRecords(record, winning) !== 0);
   if (losing.length === 0) {
     return records.length === replicas

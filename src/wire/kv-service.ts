@@ -1,7 +1,8 @@
 import type { UntypedServiceImplementation } from '@grpc/grpc-js';
 import { invalidArgument, KvError, type Outcome } from '../core/errors.js';
+import { expiryAfter } from '../core/expiry.js';
 import { prefixEnd } from '../core/key-range.js';
-import { checkKey, checkValue, MAX_SCAN_LIMIT, type Limits } from '../core/limits.js';
+import { checkKey, checkValue, MAX_SCAN_LIMIT, MAX_TTL_MS, type Limits } from '../core/limits.js';
 import { encodeRecord, versionOf } from '../core/record.js';
 import { encodeVersion, type Version } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
@@ -57,6 +58,8 @@ interface Write {
   readonly key: Uint8Array;
   /** Undefined: a delete. */
   readonly value: Uint8Array | undefined;
+  /** 0: it does not expire. */
+  readonly ttlMs: number;
   readonly version: v1.Version.$Properties | null | undefined;
   readonly consistency: v1.Consistency;
   readonly zone: string;
@@ -93,17 +96,20 @@ class KvService {
       context,
     );
     return {
-      ...entryToWire(answer.record, this.#options.clock.wallMs()),
+      ...entryToWire(answer.record),
       ...(answer.receipt === undefined ? {} : { receipt: receiptToWire(answer.receipt) }),
     };
   }
 
   put(request: v1.PutRequest, context: UnaryContext): Promise<v1.PutResponse.$Properties> {
-    return this.#write({ ...writeFields(request), value: request.value }, context);
+    return this.#write(
+      { ...writeFields(request), value: request.value, ttlMs: request.ttlMs },
+      context,
+    );
   }
 
   delete(request: v1.DeleteRequest, context: UnaryContext): Promise<v1.PutResponse.$Properties> {
-    return this.#write({ ...writeFields(request), value: undefined }, context);
+    return this.#write({ ...writeFields(request), value: undefined, ttlMs: 0 }, context);
   }
 
   /** Runs a bounded number of items at once; each has its own result, in the order of the items. */
@@ -178,7 +184,10 @@ class KvService {
     level: { readonly consistency: v1.Consistency; readonly zone: string },
     context: UnaryContext,
   ): Promise<v1.BatchResult.$Properties> {
-    const { kind, key, version, value } = item;
+    const { kind, key, version, value, ttlMs } = item;
+    if (ttlMs !== 0 && kind !== v1.BatchItem.Kind.PUT) {
+      throw invalidArgument('ttl_ms', 'goes with a put alone');
+    }
     switch (kind) {
       case v1.BatchItem.Kind.GET: {
         const answer = await this.#execute(
@@ -191,16 +200,15 @@ class KvService {
           },
           context,
         );
-        const { expiresAtMs: _, ...entry } = entryToWire(
-          answer.record,
-          this.#options.clock.wallMs(),
-        );
-        return entry;
+        return entryToWire(answer.record);
       }
       case v1.BatchItem.Kind.PUT:
-        return this.#write({ key, value, version, ...level, receipt: false }, context);
+        return this.#write({ key, value, ttlMs, version, ...level, receipt: false }, context);
       case v1.BatchItem.Kind.DELETE:
-        return this.#write({ key, value: undefined, version, ...level, receipt: false }, context);
+        return this.#write(
+          { key, value: undefined, ttlMs, version, ...level, receipt: false },
+          context,
+        );
     }
     throw invalidArgument('kind', `${String(kind)} is none of GET, PUT, DELETE`);
   }
@@ -217,7 +225,7 @@ class KvService {
   }
 
   async #coordinateWrite(write: Write, context: UnaryContext): Promise<Written> {
-    const { value, zone, receipt } = write;
+    const { value, ttlMs, zone, receipt } = write;
     const key = this.#checkedKey(write.key);
     const level = requireConsistency(write.consistency);
     const tooLarge = checkValue(value?.length ?? 0, this.#options.limits);
@@ -225,10 +233,30 @@ class KvService {
     const version = write.version
       ? versionFromWire(write.version, 'version')
       : await this.#options.backend.stamp();
+    if (ttlMs !== 0) this.#checkTtl(ttlMs, version, Boolean(write.version));
     const tombstone = value === undefined;
-    const record = encodeRecord(key, { version, tombstone, value: value ?? EMPTY_BYTES });
+    const record = encodeRecord(key, {
+      version,
+      tombstone,
+      ...(ttlMs === 0 ? {} : { expiresAtMs: expiryAfter(version, ttlMs) }),
+      value: value ?? EMPTY_BYTES,
+    });
     const answer = await this.#execute({ kind: 'put', key, record, level, zone, receipt }, context);
     return { version, answer };
+  }
+
+  /** Refuses a ttl out of bounds, and one that is over already when it counts from a stamp of the caller's. */
+  #checkTtl(ttlMs: number, version: Version, isCallersStamp: boolean): void {
+    if (ttlMs > MAX_TTL_MS) {
+      throw invalidArgument('ttl_ms', `${ttlMs}, the limit is ${MAX_TTL_MS}`);
+    }
+    const agoMs = this.#options.clock.wallMs() - expiryAfter(version, ttlMs);
+    if (isCallersStamp && agoMs >= 0) {
+      throw invalidArgument(
+        'ttl_ms',
+        `${ttlMs}, counted from the stamp it was over ${agoMs} ms ago`,
+      );
+    }
   }
 
   /** Resolves with the answer of what succeeded, and throws the error of what did not. */
@@ -273,7 +301,7 @@ class KvService {
   }
 }
 
-function writeFields(request: v1.PutRequest | v1.DeleteRequest): Omit<Write, 'value'> {
+function writeFields(request: v1.PutRequest | v1.DeleteRequest): Omit<Write, 'value' | 'ttlMs'> {
   const { key, version, consistency, zone, receipt } = request;
   return { key, version, consistency, zone, receipt };
 }

@@ -1,7 +1,7 @@
 import { invalidArgument } from '../core/errors.js';
 import { MAX_SCAN_LIMIT } from '../core/limits.js';
 import { PARTITIONS } from '../core/placement.js';
-import { HEADER_BYTES } from '../core/record.js';
+import { isHead } from '../core/record.js';
 import type { NodePage, NodeScan } from '../io/link.js';
 import type { ReplicaPage, ReplicaScan } from '../io/peer.js';
 import { v1 } from './messages.js';
@@ -119,7 +119,7 @@ function rows(page: v1.RangePage): readonly Entry[] {
   }
   return keys.map((key, index) => {
     const record = records[index] as Uint8Array;
-    if (record.length < HEADER_BYTES) {
+    if (!isHead(record)) {
       throw invalidArgument(`page.records[${index}]`, `${record.length} bytes are no record`);
     }
     return { key, record };

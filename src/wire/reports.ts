@@ -70,6 +70,8 @@ export interface ExplainedReplica {
   readonly tombstone: boolean;
   /** Wall ms. */
   readonly expiresAtMs?: number;
+  /** Whether it had expired by the clock of the node that answers: then it is as good as a tombstone. */
+  readonly expired: boolean;
   /** Why there is no answer; else empty. */
   readonly reason: string;
 }
@@ -163,6 +165,7 @@ export function explainFromWire(response: v1.ExplainResponse): ExplainReport {
       valueBytes: replica.valueBytes ?? 0,
       tombstone: replica.tombstone ?? false,
       ...(replica.expiresAtMs ? { expiresAtMs: replica.expiresAtMs } : {}),
+      expired: replica.expired ?? false,
       reason: replica.reason ?? '',
     })),
   };

@@ -39,6 +39,7 @@ import {
   type UnaryEntry,
   type UnaryLevel,
   type UnaryPage,
+  type UnaryPutOptions,
   type UnaryReadOptions,
   type UnaryScanOptions,
   type UnaryWriteOptions,
@@ -56,7 +57,7 @@ export interface UnaryClient {
   /** Replaces all faults, and answers what is now in force. REFUSED unless the node allows it. */
   setFaults(faults: FaultSettings): Promise<FaultSettings>;
   get(key: Uint8Array, options?: UnaryReadOptions): Promise<UnaryEntry>;
-  put(key: Uint8Array, value: Uint8Array, options?: UnaryWriteOptions): Promise<UnaryWritten>;
+  put(key: Uint8Array, value: Uint8Array, options?: UnaryPutOptions): Promise<UnaryWritten>;
   delete(key: Uint8Array, options?: UnaryWriteOptions): Promise<UnaryWritten>;
   batch(items: readonly UnaryBatchItem[], options?: UnaryLevel): Promise<UnaryBatchResult[]>;
   scan(options?: UnaryScanOptions): Promise<UnaryPage>;
@@ -116,7 +117,8 @@ export function openUnaryClient(endpoint: string, options: UnaryClientOptions): 
       return entryOf(await call(caller, KV_SERVICE.get, request, v1.GetResponse));
     },
     async put(key, value, write = {}) {
-      const request = v1.PutRequest.encode({ key, value, ...writeFields(write) });
+      const { ttlMs = 0 } = write;
+      const request = v1.PutRequest.encode({ key, value, ttlMs, ...writeFields(write) });
       return writtenOf(await call(caller, KV_SERVICE.put, request, v1.PutResponse, 'unknown'));
     },
     async delete(key, write = {}) {

@@ -23,6 +23,11 @@ export interface UnaryWriteOptions extends UnaryLevel {
   readonly receipt?: boolean;
 }
 
+export interface UnaryPutOptions extends UnaryWriteOptions {
+  /** Counted from the stamp. */
+  readonly ttlMs?: number;
+}
+
 export interface UnaryEntry {
   readonly found: boolean;
   readonly value: Uint8Array;
@@ -45,6 +50,8 @@ export interface UnaryBatchItem {
   readonly key: Uint8Array;
   readonly value?: Uint8Array;
   readonly version?: Version;
+  /** Of a put. */
+  readonly ttlMs?: number;
 }
 
 export interface UnaryBatchResult {
@@ -56,6 +63,7 @@ export interface UnaryBatchResult {
   readonly value: Uint8Array;
   readonly version?: Version;
   readonly shadowedBy?: Version;
+  readonly expiresAtMs?: number;
 }
 
 export interface UnaryScanOptions extends UnaryLevel {
@@ -131,6 +139,7 @@ export function batchItem(item: UnaryBatchItem): v1.BatchItem.$Properties {
     kind: BATCH_KINDS[item.kind],
     key: item.key,
     value: item.value ?? EMPTY_BYTES,
+    ttlMs: item.ttlMs ?? 0,
     ...(item.version === undefined ? {} : { version: versionToWire(item.version) }),
   };
 }
@@ -142,6 +151,7 @@ export function batchResult(result: v1.BatchResult.$Properties): UnaryBatchResul
     message: result.message ?? '',
     found: result.found ?? false,
     value: result.value ?? EMPTY_BYTES,
+    ...(result.expiresAtMs ? { expiresAtMs: result.expiresAtMs } : {}),
     ...(result.version ? { version: versionFromWire(result.version, 'version') } : {}),
     ...(result.shadowedBy ? { shadowedBy: versionFromWire(result.shadowedBy, 'shadowed_by') } : {}),
   };

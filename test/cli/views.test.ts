@@ -15,6 +15,7 @@ function replica(node: string, rest: Partial<ExplainedReplica>): ExplainedReplic
     recordBytes: 1,
     valueBytes: 1,
     tombstone: false,
+    expired: false,
     reason: '',
     ...rest,
   };

@@ -1,6 +1,7 @@
 import type { ErrorCode, Outcome } from '../../src/core/errors.js';
 import { compareKeys, keyAfter } from '../../src/core/key-range.js';
-import { compareRecords, headerOf, isTombstone } from '../../src/core/record.js';
+import { expiredAnswer, isExpired } from '../../src/core/expiry.js';
+import { compareRecords, headerOf, headOf, isTombstone } from '../../src/core/record.js';
 import type { Member } from '../../src/core/placement.js';
 import type {
   Link,
@@ -311,7 +312,13 @@ export class FakeLink implements Link {
       damaged[damaged.length - 1] = (damaged.at(-1) as number) ^ 1;
       return { ...DONE, record: damaged };
     }
-    return { ...DONE, record };
+    return record !== undefined && isExpired(record, this.#wallMs())
+      ? { ...DONE, record: expiredAnswer(call.key, record) }
+      : { ...DONE, record };
+  }
+
+  #wallMs(): number {
+    return (this.node as FakeNode).clock.wallMs();
   }
 
   /** The token is the key to go on from. */
@@ -320,7 +327,8 @@ export class FakeLink implements Link {
     const inRange = [...this.cluster.records]
       .map(([name, record]) => ({ key: Buffer.from(name, 'hex'), record }))
       .filter(({ key, record }) => {
-        if (isTombstone(record) || compareKeys(key, gte) < 0) return false;
+        if (isTombstone(record) || isExpired(record, this.#wallMs())) return false;
+        if (compareKeys(key, gte) < 0) return false;
         if (lt.length > 0 && compareKeys(key, lt) >= 0) return false;
         if (token.length === 0) return true;
         return reverse ? compareKeys(key, token) < 0 : compareKeys(key, token) >= 0;
@@ -333,7 +341,7 @@ export class FakeLink implements Link {
       kind: 'page',
       entries: entries.map(({ key, record }) => ({
         key,
-        record: keysOnly ? headerOf(record) : record,
+        record: keysOnly ? headOf(record) : record,
       })),
       token: goesOn ? (reverse ? last.key : keyAfter(last.key)) : new Uint8Array(0),
     };

@@ -2,7 +2,7 @@ import { hash32 } from '../../src/core/hash.js';
 import { compareKeys } from '../../src/core/key-range.js';
 import { hasPartition } from '../../src/core/partition-set.js';
 import { partitionOf } from '../../src/core/placement.js';
-import { compareRecords, headerOf } from '../../src/core/record.js';
+import { compareRecords, headerOf, headOf } from '../../src/core/record.js';
 import type {
   ApplyAnswer,
   ApplyCall,
@@ -126,7 +126,7 @@ export class MemoryPeer implements Peer {
         const record = this.records.get(name) as Uint8Array;
         if (this.corrupt.has(name)) corrupt.push(key);
         else
-          entries.push({ key, record: hasPartition(whole, partition) ? record : headerOf(record) });
+          entries.push({ key, record: hasPartition(whole, partition) ? record : headOf(record) });
       }
       if (entries.length === limit || looked + 1 === this.scanWork) {
         return { kind: 'page', entries, corrupt, scannedTo: key };

@@ -23,7 +23,7 @@ import { ScriptedPeer, type SentCall } from './scripted-peer.js';
  *
  * ```
  * cluster n1/a n2/a n3/b          every key's preference list; the first is the coordinator
- * put v1@5 QUORUM                 value v1 stamped 5 ms after the start; `x@5` is a tombstone
+ * put v1@5 QUORUM                 value v1 stamped 5 ms after the start; `x@5` is a tombstone, `v1@5+20` expires 20 ms later
  * get QUORUM min=@7 receipt       options: receipt, zone=a, min=@7, timeout=50
  * n2 applied | kept v2@9 | found v1@5 | absent | refused CODE | failed CODE | unreachable
  * down n2 | up n2 | advance 10 | cancel | quarantine
@@ -146,7 +146,11 @@ class Stage {
 
 function recordOf(word: string): Uint8Array {
   const [value = '', at = ''] = word.split('@');
-  return recordAt('k', value, Number(at), { tombstone: value === 'x' });
+  const [stamp, ttl] = at.split('+').map(Number) as [number, number?];
+  return recordAt('k', value, stamp, {
+    tombstone: value === 'x',
+    ...(ttl === undefined ? {} : { expiresAtMs: START_MS + stamp + ttl }),
+  });
 }
 
 function answerOf([kind = '', word = '']: readonly string[]): ApplyAnswer | ReadAnswer {
@@ -181,7 +185,9 @@ function recordText(record: Uint8Array): string {
   const fields = decodeRecord(record);
   if (fields === undefined) return 'no record';
   const value = fields.tombstone ? 'x' : Buffer.from(fields.value).toString('utf8');
-  return value + versionText(fields.version);
+  const { expiresAtMs, version } = fields;
+  const ttl = expiresAtMs === undefined ? '' : `+${expiresAtMs - version.wallMs}`;
+  return value + versionText(version) + ttl;
 }
 
 function answerText(answer: NodeAnswer): string[] {

@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createPlacement } from '../../src/core/placement.js';
-import { compareRecords, decodeRecord, HEADER_BYTES, versionOf } from '../../src/core/record.js';
+import {
+  compareRecords,
+  decodeRecord,
+  expiryOf,
+  HEADER_BYTES,
+  versionOf,
+} from '../../src/core/record.js';
 import type { NodeFailure, NodePage, NodeScan } from '../../src/io/link.js';
 import { createVirtualTime } from '../virtual-time.js';
 import { bytes, createWorld, NO_BYTES, recordAt, START_MS, type World } from './fixture.js';
@@ -170,7 +176,38 @@ test('what has expired by the clock of the coordinator is left out, by keys alon
   expect(names(await cluster.scanAll())).toEqual(['dead', 'living']);
   await cluster.time.advance(10);
   expect(names(await cluster.scanAll())).toEqual(['living']);
-  expect(names(await cluster.scanAll({ keysOnly: true }))).toEqual(['living']);
+  const heads = await cluster.scanAll({ keysOnly: true });
+  expect(names(heads)).toEqual(['living']);
+  expect(heads.map(({ record }) => expiryOf(record))).toEqual([START_MS + 10_000]);
+});
+
+test('expiry is judged by the heads that replicas send: no key is read again for it', async () => {
+  const cluster = createCluster(3, 3);
+  const expiresAtMs = START_MS + 10;
+  for (const peer of cluster.peers) peer.hold(recordAt('dead', 'v', 1, { expiresAtMs }), 'dead');
+  await cluster.time.advance(10);
+  let reads = 0;
+  for (const peer of cluster.peers) {
+    const read = peer.read.bind(peer);
+    peer.read = (...args) => {
+      reads++;
+      read(...args);
+    };
+  }
+  expect(names(await cluster.scanAll())).toEqual([]);
+  expect(names(await cluster.scanAll({ keysOnly: true }))).toEqual([]);
+  expect(reads).toBe(0);
+});
+
+test('a page that is repaired has what has not expired, and repairs what has as it was written', async () => {
+  const cluster = createCluster(3, 3);
+  const dead = recordAt('dead', 'v', 1, { expiresAtMs: START_MS + 10 });
+  const [n1] = cluster.peers as [MemoryPeer];
+  n1.hold(dead, 'dead');
+  n1.hold(recordAt('living', 'v', 1, { expiresAtMs: START_MS + 10_000 }), 'living');
+  await cluster.time.advance(10);
+  expect(names(await cluster.scanAll({ level: 'ALL' }))).toEqual(['living']);
+  for (const { records } of cluster.peers) expect(records.get('dead')).toEqual(dead);
 });
 
 test('a page is cut by bytes, and one larger record still comes', async () => {

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { hash32 } from '../../src/core/hash.js';
 import { compareKeys } from '../../src/core/key-range.js';
 import { partitionOf } from '../../src/core/placement.js';
-import { HEADER_BYTES } from '../../src/core/record.js';
+import { encodeRecord, expiryOf, HEADER_BYTES, versionOf } from '../../src/core/record.js';
 import { systemClock } from '../../src/io/clock.js';
 import { levelStoreOpener } from '../../src/io/level-store.js';
 import { silentLog } from '../../src/io/log.js';
@@ -174,6 +174,19 @@ describe('scans of a replica', () => {
     expect(keysOf(page)).toEqual(['a', 'b']);
     expect(page.entries.map((entry) => entry.record.length > HEADER_BYTES)).toEqual([false, true]);
     expect(page.scannedTo).toBeUndefined();
+  });
+
+  test('give with a header the expiry, where the record has one', async () => {
+    const node = await filled(['a']);
+    const expiresAtMs = START_WALL_MS + 5_000;
+    const version = versionOf(recordOf(bytes('b'), 1));
+    const fields = { version, tombstone: false, expiresAtMs, value: bytes('v') };
+    await applyOne(node, bytes('b'), encodeRecord(bytes('b'), fields));
+    const page = await pageOf(node, { whole: new Uint8Array(32) });
+    expect(page.entries.map(({ record }) => [record.length, expiryOf(record)])).toEqual([
+      [HEADER_BYTES, undefined],
+      [HEADER_BYTES + 6, expiresAtMs],
+    ]);
   });
 
   test('stop at the limit and at the bytes, but always come further', async () => {

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { CONSISTENCY_LEVELS } from '../../src/core/consistency.js';
 import { ERROR_CODES, KvError, type ErrorCode } from '../../src/core/errors.js';
 import type { Receipt, ReplicaOutcome } from '../../src/core/receipt.js';
+import { isHead } from '../../src/core/record.js';
 import { MAX_LOGICAL, MAX_WALL_MS, type Version } from '../../src/core/version.js';
 import type { NodePage } from '../../src/io/link.js';
 import type { ReplicaPage } from '../../src/io/peer.js';
@@ -34,6 +35,11 @@ import {
 import { text } from './fake-node.js';
 
 const OPTIONS = { numRuns: 200, seed: 11 };
+
+function pageWith(record: Uint8Array): Uint8Array {
+  const entries = [{ key: text('k'), record }];
+  return encodeNodePage({ kind: 'page', entries, token: new Uint8Array(0) });
+}
 
 const versions: fc.Arbitrary<Version> = fc.record({
   wallMs: fc.integer({ min: 0, max: MAX_WALL_MS }),
@@ -69,7 +75,7 @@ const receipts: fc.Arbitrary<Receipt> = fc
   );
 
 const keys = fc.uint8Array({ minLength: 1, maxLength: 20 });
-const records = fc.uint8Array({ minLength: 25, maxLength: 60 });
+const records = fc.uint8Array({ minLength: 25, maxLength: 60 }).filter(isHead);
 const entries = fc.array(fc.record({ key: keys, record: records }), { maxLength: 10 });
 
 /** What a decoder gives are Buffers; compared as plain bytes. */
@@ -188,6 +194,16 @@ describe('what no node sends', () => {
     for (const [attempt, message] of refusals) {
       expect(attempt).toThrow(KvError);
       expect(attempt).toThrow(message);
+    }
+  });
+
+  test('a head without the expiry that it is flagged to have is refused', () => {
+    const record = new Uint8Array(31);
+    record[8] = 2;
+    expect(decodeNodePage(pageWith(record)).entries).toHaveLength(1);
+    for (const decode of [decodeNodePage, decodeReplicaPage]) {
+      const page = pageWith(record.subarray(0, 30));
+      expect(() => decode(page)).toThrow('page.records[0]: 30 bytes');
     }
   });
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { KvError } from '../../src/core/errors.js';
-import { encodeRecord } from '../../src/core/record.js';
+import { MAX_TTL_MS } from '../../src/core/limits.js';
+import { encodeRecord, expiryOf, headOf, versionOf } from '../../src/core/record.js';
 import { InjectedFaults } from '../../src/wire/link-faults.js';
 import { openUnaryClient, type UnaryClient } from '../../src/wire/unary-client.js';
 import {
@@ -78,14 +79,43 @@ describe('the unary calls of Kv', () => {
     expect(await client.get(text('never'))).toEqual({ found: false, value: Buffer.alloc(0) });
   });
 
-  test('an expired record is not found', async () => {
-    const fields = { version: version(1), tombstone: false, value: text('v') };
-    const record = (expiresAtMs: number): Uint8Array =>
-      encodeRecord(text('k'), { ...fields, expiresAtMs });
-    node.coordinator.records.set('k', record(1_000));
-    expect((await client.get(text('k'))).found).toBe(false);
-    node.coordinator.records.set('k', record(2 ** 47));
-    expect(await client.get(text('k'))).toMatchObject({ found: true, expiresAtMs: 2 ** 47 });
+  test('a ttl counts from the stamp of the coordinator, or from that of the caller', async () => {
+    const written = await client.put(text('k'), text('v'), { ttlMs: 250 });
+    const expiresAtMs = written.version.wallMs + 250;
+    expect(await client.get(text('k'))).toMatchObject({ found: true, expiresAtMs });
+    const stamp = version(Date.now());
+    await client.put(text('k'), text('v'), { version: stamp, ttlMs: MAX_TTL_MS });
+    const record = node.coordinator.executed.at(-1)?.record as Uint8Array;
+    expect(expiryOf(record)).toBe(stamp.wallMs + MAX_TTL_MS);
+    const [put, got] = await client.batch([
+      { kind: 'put', key: text('b'), value: text('v'), ttlMs: 60_000 },
+      { kind: 'get', key: text('k') },
+    ]);
+    expect(put?.code).toBeUndefined();
+    expect(got?.expiresAtMs).toBe(stamp.wallMs + MAX_TTL_MS);
+    const inBatch = node.coordinator.records.get('b') as Uint8Array;
+    expect(expiryOf(inBatch)).toBe(versionOf(inBatch).wallMs + 60_000);
+  });
+
+  test('a ttl out of bounds, over already, or of what is no put is refused with its field', async () => {
+    const put = (ttlMs: number, wallMs?: number): Promise<KvError> =>
+      failureOf(
+        client.put(text('k'), text('v'), {
+          ttlMs,
+          ...(wallMs === undefined ? {} : { version: version(wallMs) }),
+        }),
+      );
+    expect(await put(MAX_TTL_MS + 1)).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: 'ttl_ms: 315360000001, the limit is 315360000000',
+      outcome: 'none',
+    });
+    expect((await put(1_000, Date.now() - 2_000)).message).toMatch(
+      /^ttl_ms: 1000, counted from the stamp it was over \d+ ms ago$/,
+    );
+    const [deleted] = await client.batch([{ kind: 'delete', key: text('k'), ttlMs: 1 }]);
+    expect(deleted).toMatchObject({ code: 'INVALID_ARGUMENT', outcome: 'none' });
+    expect(deleted?.message).toBe('ttl_ms: goes with a put alone');
   });
 
   test('minVersion travels, and STALE comes back as a KvError', async () => {
@@ -240,6 +270,16 @@ describe('the unary calls of Kv', () => {
       limit: 1_000,
       level: 'ALL',
     });
+    const fields = { version: version(4), tombstone: false, value: text('v') };
+    const head = headOf(encodeRecord(text('p1'), { ...fields, expiresAtMs: 90 }));
+    node.coordinator.page = {
+      kind: 'page',
+      entries: [{ key: text('p1'), record: head }],
+      token: new Uint8Array(0),
+    };
+    expect((await client.scan({ keysOnly: true })).entries).toEqual([
+      { key: Buffer.from('p1'), value: Buffer.alloc(0), version: version(4), expiresAtMs: 90 },
+    ]);
     node.coordinator.page = {
       kind: 'failure',
       code: 'NO_QUORUM',
