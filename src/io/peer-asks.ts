@@ -18,17 +18,24 @@ export interface Asks {
   };
   readonly fences: {
     readonly request: { readonly partitions: PartitionSet };
-    /** For each partition of the set, in order, 32 bytes: the fence promised and the one committed; zeros: none. */
+    /** For each partition of the set, in order, 48 bytes: the fences promised, sealed and committed; zeros: none. */
     readonly reply: { readonly kind: 'reply'; readonly fences: Uint8Array };
   };
-  /** Refuses new writes at or below the fence from now on; durable before it answers. */
-  readonly 'promise-fence': {
-    readonly request: FenceRequest;
-    /** Not below the fence asked for. */
-    readonly reply: { readonly kind: 'reply'; readonly promised: Uint8Array };
+  /** Refuses new writes at or below the fence from now on; durable before it answers. Of an older fence it only says so. */
+  readonly 'promise-fence': { readonly request: FenceRequest; readonly reply: FencePromise };
+  /**
+   * Refuses copies at or below the fence, too, unless their holder has committed it; durable before it answers. Refused when
+   * a newer fence is promised, and when a copy that old was taken since the promise said `mark`: what was compared is then
+   * not what is there. Sealed by all, the fence may be committed.
+   */
+  readonly 'seal-fence': {
+    readonly request: FenceRequest & { readonly mark: number };
+    readonly reply: Done;
   };
-  /** Every replica has promised and all were found equal below the fence: drops what it hides. Refused when not promised. */
-  readonly 'commit-fence': { readonly request: FenceRequest; readonly reply: Done };
+  /** All have sealed it: what it hides is gone. Refused when it is not sealed here, or `promised` is not what is promised. */
+  readonly 'commit-fence': { readonly request: FenceSettlement; readonly reply: Done };
+  /** It will never be committed anywhere: the seal is taken off. Refused when `promised` is not what is promised. */
+  readonly 'release-fence': { readonly request: FenceSettlement; readonly reply: Done };
   /** The first look of anti-entropy: the digests of partitions, unless all of them together are equal. */
   readonly digests: {
     readonly request: {
@@ -107,6 +114,23 @@ export interface FenceRequest {
   readonly partition: number;
   /** 16 bytes. */
   readonly fence: Uint8Array;
+}
+
+/** What becomes of a sealed fence. Only who goes by the newest promise may say it: so two never say different things. */
+export interface FenceSettlement extends FenceRequest {
+  /** The fence promised last, by all replicas; 16 bytes. */
+  readonly promised: Uint8Array;
+}
+
+/** Where the fences of a partition stand after a promise; empty: none. */
+export interface FencePromise {
+  readonly kind: 'reply';
+  /** Not below the fence asked for. */
+  readonly promised: Uint8Array;
+  readonly sealed: Uint8Array;
+  readonly committed: Uint8Array;
+  /** Changes whenever a copy at or below the promised fence is taken, and with every start of the node. */
+  readonly mark: number;
 }
 
 /** How far a node had come: which life, and how many group commits. */

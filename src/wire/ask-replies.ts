@@ -14,6 +14,7 @@ import {
   progressFromWire,
   progressToWire,
   requireBytes,
+  requireCount,
   requireFence,
   requireSmall,
   rumoursFromWire,
@@ -62,17 +63,27 @@ const FORMS: { readonly [K in AskKind]: ReplyForm<K> } = {
     toWire: ({ fences }): v1.FencesReply.$Properties => ({ fences }),
     fromWire: ({ fences }: v1.FencesReply, { partitions }) => ({
       kind: 'reply',
-      fences: requireBytes(fences, 2 * FENCE_BYTES * countPartitions(partitions), 'fences'),
+      fences: requireBytes(fences, 3 * FENCE_BYTES * countPartitions(partitions), 'fences'),
     }),
   },
   'promise-fence': {
-    toWire: ({ promised }): v1.PromisedFence.$Properties => ({ promised }),
-    fromWire: ({ promised }: v1.PromisedFence) => ({
+    toWire: ({ promised, sealed, committed, mark }): v1.PromisedFence.$Properties => ({
+      promised,
+      sealed,
+      committed,
+      mark,
+    }),
+    fromWire: ({ promised, sealed, committed, mark }: v1.PromisedFence) => ({
       kind: 'reply',
       promised: requireSmall(promised, FENCE_BYTES, 'promised'),
+      sealed: requireFence(sealed, 'sealed'),
+      committed: requireFence(committed, 'committed'),
+      mark: requireCount(mark, 'mark'),
     }),
   },
+  'seal-fence': NOTHING_TO_SAY,
   'commit-fence': NOTHING_TO_SAY,
+  'release-fence': NOTHING_TO_SAY,
   digests: {
     toWire: ({ ready, equal, busy, digests }): v1.DigestsReply.$Properties => ({
       ready,

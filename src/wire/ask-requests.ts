@@ -1,6 +1,6 @@
 import { invalidArgument } from '../core/errors.js';
 import { checkKey, DEFAULT_LIMITS } from '../core/limits.js';
-import type { AskKind, AskRequest, FenceRequest } from '../io/peer-asks.js';
+import type { AskKind, AskRequest, FenceRequest, FenceSettlement } from '../io/peer-asks.js';
 import {
   FENCE_BYTES,
   INCARNATION_BYTES,
@@ -8,6 +8,7 @@ import {
   progressToWire,
   requireBelow,
   requireBytes,
+  requireCount,
   requireName,
   requirePartition,
   requirePartitions,
@@ -31,7 +32,9 @@ export type AskField = keyof Pick<
   | 'recordLife'
   | 'fences'
   | 'promiseFence'
+  | 'sealFence'
   | 'commitFence'
+  | 'releaseFence'
   | 'digests'
   | 'segments'
   | 'keys'
@@ -45,7 +48,9 @@ export const FIELD_OF_ASK: Readonly<Record<AskKind, AskField>> = {
   'record-life': 'recordLife',
   fences: 'fences',
   'promise-fence': 'promiseFence',
+  'seal-fence': 'sealFence',
   'commit-fence': 'commitFence',
+  'release-fence': 'releaseFence',
   digests: 'digests',
   segments: 'segments',
   keys: 'keys',
@@ -91,7 +96,15 @@ const FORMS: { readonly [K in AskKind]: RequestForm<K> } = {
     fromWire: ({ partitions }: v1.FencesRequest) => ({ partitions: requirePartitions(partitions) }),
   },
   'promise-fence': { toWire: fenceToWire, fromWire: fenceFromWire },
-  'commit-fence': { toWire: fenceToWire, fromWire: fenceFromWire },
+  'seal-fence': {
+    toWire: ({ partition, fence, mark }): v1.SealFence.$Properties => ({ partition, fence, mark }),
+    fromWire: (request: v1.SealFence) => ({
+      ...fenceFromWire(request),
+      mark: requireCount(request.mark, 'mark'),
+    }),
+  },
+  'commit-fence': { toWire: settlementToWire, fromWire: settlementFromWire },
+  'release-fence': { toWire: settlementToWire, fromWire: settlementFromWire },
   digests: {
     toWire: ({ partitions, combined }): v1.DigestsRequest.$Properties => ({ partitions, combined }),
     fromWire: ({ partitions, combined }: v1.DigestsRequest, from) => ({
@@ -162,11 +175,27 @@ function fenceToWire({ partition, fence }: FenceRequest): v1.FenceRequest.$Prope
   return { partition, fence };
 }
 
-function fenceFromWire({ partition, fence }: v1.FenceRequest): FenceRequest {
+function fenceFromWire({
+  partition,
+  fence,
+}: {
+  readonly partition: number;
+  readonly fence: Uint8Array;
+}): FenceRequest {
   return {
     partition: requirePartition(partition),
     fence: requireSmall(fence, FENCE_BYTES, 'fence'),
   };
+}
+
+function settlementToWire(settlement: FenceSettlement): v1.SettleFence.$Properties {
+  const { partition, fence, promised } = settlement;
+  return { partition, fence, promised };
+}
+
+function settlementFromWire(request: v1.SettleFence): FenceSettlement {
+  const promised = requireSmall(request.promised, FENCE_BYTES, 'promised');
+  return { ...fenceFromWire(request), promised };
 }
 
 function requireGroups(groups: Uint8Array): Uint8Array {

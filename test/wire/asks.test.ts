@@ -37,6 +37,7 @@ const rumours: fc.Arbitrary<Rumour> = fc.record({
   status: fc.constantFrom('alive', 'suspect', 'dead'),
 });
 const fenceRequests = fc.record({ partition: partitions, fence: fences });
+const settlements = fc.record({ partition: partitions, fence: fences, promised: fences });
 const done = fc.constant(DONE);
 const reply = fc.constant('reply' as const);
 /** What is left out when there is nothing of it. */
@@ -68,13 +69,25 @@ const ASKS: {
   fences: {
     request: fc.record({ partitions: partitionSets }),
     replyTo: (request) =>
-      fc.record({ kind: reply, fences: bytes(32 * countPartitions(request.partitions)) }),
+      fc.record({ kind: reply, fences: bytes(48 * countPartitions(request.partitions)) }),
   },
   'promise-fence': {
     request: fenceRequests,
-    replyTo: () => fc.record({ kind: reply, promised: fences }),
+    replyTo: () =>
+      fc.record({
+        kind: reply,
+        promised: fences,
+        sealed: someFences,
+        committed: someFences,
+        mark: counts,
+      }),
   },
-  'commit-fence': { request: fenceRequests, replyTo: () => done },
+  'seal-fence': {
+    request: fc.record({ partition: partitions, fence: fences, mark: counts }),
+    replyTo: () => done,
+  },
+  'commit-fence': { request: settlements, replyTo: () => done },
+  'release-fence': { request: settlements, replyTo: () => done },
   digests: {
     request: fc.record({
       from: fc.constant('n2'),
@@ -255,6 +268,7 @@ test('what no node asks or replies is refused, naming the field and the bound', 
     [asked({ fences: { partitions: text('1') } }), 'partitions: 1 bytes, it must be 32'],
     [asked({ promiseFence: { partition: 256 } }), 'partition: 256, it must be below 256'],
     [asked({ commitFence: { partition: 255 } }), 'fence: 0 bytes, it must be 16'],
+    [asked({ releaseFence: { fence: Buffer.alloc(16) } }), 'promised: 0 bytes, it must be 16'],
     [asked({ digests: { partitions: set } }), 'combined: 0 bytes, it must be 8'],
     [asked({ segments: { groups: Uint8Array.of(64) } }), 'groups[0]: 64, it must be below 64'],
     [asked({ segments: { groups: Uint8Array.of(5, 5) } }), 'groups[1]: 5 does not follow 5'],
@@ -265,7 +279,7 @@ test('what no node asks or replies is refused, naming the field and the bound', 
     [answered('probe', { target: 'n' }, { owe: {} }), 'reply: it does not answer "probe"'],
     [
       answered('fences', { partitions: set }, { fences: { fences: text('') } }),
-      'fences: 0 bytes, it must be 1024',
+      'fences: 0 bytes, it must be 1536',
     ],
     [
       answered(
