@@ -194,8 +194,8 @@ function settlementToWire(settlement: FenceSettlement): v1.SettleFence.$Properti
 }
 
 function settlementFromWire(request: v1.SettleFence): FenceSettlement {
-  const promised = requireSmall(request.promised, FENCE_BYTES, 'promised');
-  return { ...fenceFromWire(request), promised };
+  const fence = fenceFromWire(request);
+  return { ...fence, promised: requireSmall(request.promised, FENCE_BYTES, 'promised') };
 }
 
 function requireGroups(groups: Uint8Array): Uint8Array {
