@@ -11,6 +11,8 @@ import type { Random } from './io/random.js';
 import type { StoreOpener } from './io/store.js';
 import type { Timers } from './io/timers.js';
 import { startClockWatch, type ClockWatch } from './maintenance/clock-watch.js';
+import { startHintDelivery, type HintDelivery } from './maintenance/hint-delivery.js';
+import { answerOwe, HintKeepers } from './maintenance/hint-keepers.js';
 import { openLocalReplica, type LocalReplica } from './replica/local-replica.js';
 
 /** What a node must know of itself and its cluster. */
@@ -73,21 +75,36 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
   });
 
   // No clock is trusted for longer than it takes to ask: a node that starts with a wrong one is told so at once.
-  const onConnected = (): void => {
-    watch?.measure().catch((error: unknown) => {
-      log.error({ err: error }, 'measuring the clocks of the peers failed');
-    });
-  };
-  const events: PeerEvents = { onConnected, onLives: () => {}, onCommitCounter: () => {} };
+  let delivery: HintDelivery | undefined;
+  const eventsOf = (peerId: string): PeerEvents => ({
+    onConnected() {
+      watch?.measure().catch((error: unknown) => {
+        log.error({ err: error }, 'measuring the clocks of the peers failed');
+      });
+      delivery?.onConnected(peerId);
+    },
+    onLives: () => {},
+    onCommitCounter: () => {},
+  });
   const peers = new Map<string, Peer>([[nodeId, replica]]);
   for (const member of members) {
-    if (member.id !== nodeId) peers.set(member.id, ports.peerTo(member, events));
+    if (member.id !== nodeId) peers.set(member.id, ports.peerTo(member, eventsOf(member.id)));
   }
+  const peerOf = (id: string): Peer | undefined => peers.get(id);
+  const hintKeepers = new HintKeepers({ peerOf, clock, timers });
+  replica.answer(
+    'owe',
+    answerOwe(replica.hints, limits, (id) => id !== nodeId && peers.has(id)),
+  );
   const coordinator = createCoordinator({
     nodeId,
     clusterId,
     placement: () => placement,
     peerOf: (id) => peers.get(id) as Peer,
+    owed(id, key, keeper) {
+      if (keeper === nodeId) replica.hints.mark(id, key);
+      else hintKeepers.owe(keeper, id, key);
+    },
     clock,
     timers,
     limits,
@@ -105,6 +122,15 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     maxDriftMs,
     onPing: (id, roundTripMs) => coordinator.pinged(id, roundTripMs),
     log,
+  });
+  const { counters } = coordinator;
+  delivery = startHintDelivery({
+    keeper: replica,
+    peerOf,
+    placementVersion: () => placement.version,
+    served: () => counters.writes + counters.reads + counters.scans,
+    clock,
+    timers,
   });
 
   return {
@@ -128,6 +154,8 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     async stop(graceMs) {
       await coordinator.drain(graceMs);
       watch.stop();
+      delivery.stop();
+      hintKeepers.stop();
       await replica.close();
     },
   };

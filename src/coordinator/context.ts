@@ -11,7 +11,7 @@ export interface Context {
   readonly hedges: HedgeBudget;
   readonly counters: Counters;
   readonly observe: (version: Version) => void;
-  readonly owed: (nodeId: string, key: Uint8Array, keyHash: number) => void;
+  readonly owed: (nodeId: string, key: Uint8Array, keeper: string) => void;
 }
 
 export interface Counters {

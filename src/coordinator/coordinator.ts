@@ -40,8 +40,11 @@ export interface CoordinatorOptions {
   readonly observe: (version: Version) => void;
   /** Whether the node's clock is so wrong that it may coordinate no writes. */
   readonly quarantined: () => boolean;
-  /** A write may be on some disk and the replica did not take it: it is owed the key. */
-  readonly owed?: (nodeId: string, key: Uint8Array, keyHash: number) => void;
+  /**
+   * The replica `nodeId` did not take a write that `keeper` has on disk: it is owed the key, and the keeper can deliver it. The
+   * keeper is this node where it can be.
+   */
+  readonly owed?: (nodeId: string, key: Uint8Array, keeper: string) => void;
   readonly inFlight?: InFlightBounds;
   readonly log?: Log;
 }

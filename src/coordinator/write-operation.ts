@@ -17,6 +17,7 @@ import type { Context } from './context.js';
 import type { Level } from './door.js';
 import { UnderWay } from './in-flight.js';
 import type { Operation } from './operation.js';
+import type { PeerState } from './peer-state.js';
 import type { Route } from './routes.js';
 
 /**
@@ -149,15 +150,34 @@ export class WriteOperation extends UnderWay implements ApplyCall {
     this.operation.onAnswer(failure(code, this.#tally.outcome, this.#miss(receipt), receipt));
   }
 
-  /** All have reported. Where the record may be on some disk, every replica that may lack it is owed the key. */
+  /**
+   * All have reported. Where a replica has the record, those that may lack it are owed the key. Where none says so, it may be
+   * on some disk and on no other, and is anti-entropy's to find.
+   */
   #settleDebts(): void {
-    if (this.#tally.outcome === 'none') return;
     for (let slot = 0; slot < this.#answers.length; slot++) {
-      const kind = (this.#answers[slot] as ApplyAnswer).kind;
-      if (kind !== 'applied' && kind !== 'kept') {
-        this.context.owed(this.route.peers[slot]?.nodeId ?? '', this.key, this.keyHash);
-      }
+      if (this.#has(slot)) continue;
+      const keeper = this.#keeper();
+      if (keeper === undefined) return;
+      this.context.owed(this.route.peers[slot]?.nodeId ?? '', this.key, keeper);
     }
+  }
+
+  /** The id of a replica that has the record or a newer one; this node where it is one. */
+  #keeper(): string | undefined {
+    let keeper: string | undefined;
+    for (let slot = 0; slot < this.#answers.length; slot++) {
+      if (!this.#has(slot)) continue;
+      const { nodeId, local } = this.route.peers[slot] as PeerState;
+      if (local) return nodeId;
+      keeper ??= nodeId;
+    }
+    return keeper;
+  }
+
+  #has(slot: number): boolean {
+    const { kind } = this.#answers[slot] as ApplyAnswer;
+    return kind === 'applied' || kind === 'kept';
   }
 
   #receipt(): Receipt {

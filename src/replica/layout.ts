@@ -10,13 +10,14 @@ import { compareBytesAt, writeU16 } from '../core/version.js';
  * 01  meta      name in ASCII                                → sealed with a checksum (meta.ts)
  * 02  record    user key                                     → record (core/record.ts), so a scan is one iterator
  * 03  promise   user key                                     → reserved: the highest ballot promised for the key
- * 04  hint      length of target id, target id, user key     → reserved: the target is owed this key
+ * 04  hint      length of target id, target id, user key     → empty: the target is owed this key
  * 05  segment   partition, segment (2), user key             → empty: which keys a segment of a hash tree has
  * 06  fence     partition                                    → reserved: the fence promised and the one committed
  * ```
  */
 const META = 0x01;
 const RECORD = 0x02;
+const HINT = 0x04;
 const SEGMENT = 0x05;
 const AFTER_RECORDS = Uint8Array.of(RECORD + 1);
 
@@ -32,6 +33,9 @@ export const WHOLE_STORE = { gte: Uint8Array.of(0), lt: Uint8Array.of(0xff, 0xff
 
 /** All records. */
 export const ALL_RECORDS = { gte: Uint8Array.of(RECORD), lt: AFTER_RECORDS };
+
+/** All hints. */
+export const ALL_HINTS = { gte: Uint8Array.of(HINT), lt: Uint8Array.of(HINT + 1) };
 
 export function recordKey(userKey: Uint8Array): Buffer {
   const key = Buffer.allocUnsafe(USER_KEY_AT + userKey.length);
@@ -56,6 +60,20 @@ export function isKeyOf(storeKey: Uint8Array, userKey: Uint8Array): boolean {
 /** The records from `gte` (inclusive) up to `lt` (exclusive; empty: to the last). */
 export function recordRange(gte: Uint8Array, lt: Uint8Array): { gte: Uint8Array; lt: Uint8Array } {
   return { gte: recordKey(gte), lt: lt.length === 0 ? AFTER_RECORDS : recordKey(lt) };
+}
+
+/** `target`: the id of a node, in ASCII. */
+export function hintKey(target: Uint8Array, userKey: Uint8Array): Buffer {
+  return Buffer.concat([Uint8Array.of(HINT, target.length), target, userKey]);
+}
+
+/** The parts of the store key of a hint, as views of it; undefined for bytes that no hint has. */
+export function partsOfHint(
+  storeKey: Uint8Array,
+): { readonly target: Uint8Array; readonly userKey: Uint8Array } | undefined {
+  const userKeyAt = 2 + (storeKey[1] ?? 0);
+  if (userKeyAt === 2 || storeKey.length <= userKeyAt) return undefined;
+  return { target: storeKey.subarray(2, userKeyAt), userKey: storeKey.subarray(userKeyAt) };
 }
 
 export function metaKey(name: string): Uint8Array {

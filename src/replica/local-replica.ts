@@ -31,6 +31,7 @@ import {
 import { refused, STOPPING } from './failure.js';
 import { CorruptKeys } from './corrupt-keys.js';
 import { GroupCommit } from './group-commit.js';
+import { Hints } from './hints.js';
 import { KnownRecords } from './known-records.js';
 import { scanPage } from './range-scan.js';
 import { ReadGather } from './read-gather.js';
@@ -102,6 +103,8 @@ export class LocalReplica implements Peer {
   readonly writer: string;
   /** What a comparison with another replica asks, answered for others and for this node's own. */
   readonly compared: TreeAnswers;
+  /** Which keys other replicas are owed by this one. */
+  readonly hints: Hints;
   readonly #options: LocalReplicaOptions;
   readonly #folder: DataFolder;
   readonly #commit: GroupCommit;
@@ -155,6 +158,12 @@ export class LocalReplica implements Peer {
     this.answer('digests', (request) => this.compared.digests(request));
     this.answer('segments', (request) => this.compared.segments(request));
     this.answer('keys', (request) => this.compared.keys(request));
+    this.hints = new Hints({
+      store: folder.store,
+      change: (fill) => this.#commit.change(fill),
+      timers,
+      log,
+    });
   }
 
   /** The hash trees: what is on disk, in digests. */
@@ -182,7 +191,9 @@ export class LocalReplica implements Peer {
   }
 
   apply(call: ApplyCall, slot: number): void {
-    const refusal = this.#judge(call) ?? this.#commit.apply(call, slot);
+    const refusal = this.#stopping
+      ? STOPPING
+      : (this.#judge(call) ?? this.#commit.apply(call, slot));
     if (refusal !== undefined) this.#inNextTurn(() => call.onApplied(slot, refusal));
   }
 
@@ -259,7 +270,7 @@ export class LocalReplica implements Peer {
   async #close(): Promise<void> {
     this.#stopping = true;
     const [intact] = await Promise.all([
-      this.#commit.stop(),
+      this.hints.stop().then(() => this.#commit.stop()),
       this.#reads.stop(),
       this.#scans.stop(),
     ]);

@@ -1,0 +1,305 @@
+import type { Log } from '../io/log.js';
+import type { Store, StoreBatch } from '../io/store.js';
+import type { CancelTimer, Timers } from '../io/timers.js';
+import { ALL_HINTS, hintKey, partsOfHint } from './layout.js';
+import { keyOfMark, markOf, OwedKeys, type Mark } from './owed-keys.js';
+
+/** Marks wait this long for others, and for the commit of some write to go with. */
+const GATHER_MS = 10;
+/** Marks in one batch: it is a foreground commit's too, and each mark makes that some microseconds longer. */
+const BATCH_MARKS = 256;
+const LOAD_MARKS = 1_000;
+const RETRY_MS = 1_000;
+const LOAD_TRIES = 10;
+
+export interface HintBounds {
+  /** The most keys that one target is owed. */
+  readonly marksPerTarget: number;
+  /** The most bytes of keys in all. */
+  readonly keyBytes: number;
+}
+
+const DEFAULT_HINT_BOUNDS: HintBounds = {
+  marksPerTarget: 100_000,
+  keyBytes: 32 * 1024 * 1024,
+};
+
+export interface HintsOptions {
+  /** Read from, once. */
+  readonly store: Store;
+  /** Adds to the next synced batch; see {@link GroupCommit.change}. */
+  readonly change: (fill: (batch: StoreBatch) => void) => Promise<void>;
+  readonly timers: Timers;
+  readonly log: Log;
+  readonly bounds?: HintBounds;
+}
+
+export interface HintsStatus {
+  /** Targets that are owed something. */
+  readonly owed: readonly { readonly nodeId: string; readonly keys: number }[];
+  /** Marks removed because the target had the key. */
+  readonly delivered: number;
+  /** Marks given up or never made: beyond the bounds, or of a record that cannot be had. Anti-entropy does what is left. */
+  readonly dropped: number;
+}
+
+/**
+ * Which keys other replicas are owed: a hint is a mark and not a copy of the value (DESIGN section 7), so what it costs grows
+ * with the distinct keys missed and not with the writes. Marks are in memory, and on disk a moment later; those on disk are
+ * loaded in the background when the replica is opened, and nothing is delivered before they are. A disk that fails is tried
+ * again, and nothing here fails with it.
+ */
+export class Hints {
+  readonly #options: HintsOptions;
+  readonly #bounds: HintBounds;
+  readonly #targets = new Map<string, OwedKeys>();
+  #keyBytes = 0;
+  #delivered = 0;
+  #dropped = 0;
+  #isLoaded = false;
+  #loading: Promise<void>;
+  #cancelLoad: CancelTimer | undefined;
+  #cancelTimer: CancelTimer | undefined;
+  #saving: Promise<void> | undefined;
+  /** Nothing is saved before the timer says so. */
+  #isFailing = false;
+  #isStopping = false;
+
+  /** The store holds the hints of the runs before, and nobody else changes those. */
+  constructor(options: HintsOptions) {
+    this.#options = options;
+    this.#bounds = options.bounds ?? DEFAULT_HINT_BOUNDS;
+    this.#loading = this.#load(1);
+  }
+
+  /** How many keys are owed, to all. */
+  get owed(): number {
+    let owed = 0;
+    for (const keys of this.#targets.values()) owed += keys.size;
+    return owed;
+  }
+
+  /** The nodes that are owed something. */
+  targets(): string[] {
+    return [...this.#targets].filter(([, keys]) => keys.size > 0).map(([nodeId]) => nodeId);
+  }
+
+  status(): HintsStatus {
+    return {
+      owed: this.targets().map((nodeId) => ({ nodeId, keys: this.#of(nodeId).size })),
+      delivered: this.#delivered,
+      dropped: this.#dropped,
+    };
+  }
+
+  isOwed(nodeId: string, key: Uint8Array): boolean {
+    return this.#targets.get(nodeId)?.has(markOf(key)) ?? false;
+  }
+
+  /** The target has missed the key. On disk within moments, and after a crash before that it is anti-entropy's to find. */
+  mark(nodeId: string, key: Uint8Array): void {
+    const mark = markOf(key);
+    if (this.#add(nodeId, mark)) this.#unsave(nodeId, mark);
+  }
+
+  /** The same for many keys. Resolves when the marks that were made are synced; rejects with a KvError when they may not be. */
+  async markDurably(nodeId: string, keys: readonly Uint8Array[]): Promise<void> {
+    const marks = keys.map(markOf);
+    for (const mark of marks) this.#add(nodeId, mark);
+    try {
+      await this.#options.change((batch) => this.#write(batch, nodeId, marks));
+    } catch (error) {
+      for (const mark of marks) this.#unsave(nodeId, mark);
+      throw error;
+    }
+  }
+
+  /** A key that is owed, to be sent now. It is to be settled, dropped or given back. Undefined: there is none. */
+  take(nodeId: string): Mark | undefined {
+    return this.#isLoaded ? this.#targets.get(nodeId)?.take() : undefined;
+  }
+
+  /** The target has it. */
+  settle(nodeId: string, mark: Mark): void {
+    if (this.#end(nodeId, mark)) this.#delivered++;
+  }
+
+  /** It cannot be delivered, ever. */
+  drop(nodeId: string, mark: Mark): void {
+    if (this.#end(nodeId, mark)) this.#dropped++;
+  }
+
+  /** It was not delivered this time. */
+  giveBack(nodeId: string, mark: Mark): void {
+    this.#targets.get(nodeId)?.giveBack(mark);
+  }
+
+  /** The node is owed nothing: it is no member. */
+  forsake(nodeId: string): void {
+    if (!this.#isLoaded) return;
+    for (const mark of this.#targets.get(nodeId)?.clear() ?? []) {
+      this.#keyBytes -= mark.length;
+      this.#dropped++;
+      this.#unsave(nodeId, mark);
+    }
+  }
+
+  /** Saves what is not saved, unless the disk fails. Nothing is saved afterwards. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#cancelTimer?.();
+    this.#cancelLoad?.();
+    await this.#loading;
+    await this.#saving;
+    if (this.#unsaved > 0) await this.#save(1).catch(() => {});
+  }
+
+  #of(nodeId: string): OwedKeys {
+    let keys = this.#targets.get(nodeId);
+    if (keys === undefined) {
+      keys = new OwedKeys();
+      this.#targets.set(nodeId, keys);
+    }
+    return keys;
+  }
+
+  /** True: it was not owed before. */
+  #add(nodeId: string, mark: Mark): boolean {
+    const keys = this.#of(nodeId);
+    const isFull =
+      keys.size >= this.#bounds.marksPerTarget ||
+      this.#keyBytes + mark.length > this.#bounds.keyBytes;
+    if (isFull && !keys.has(mark)) {
+      this.#dropped++;
+      return false;
+    }
+    const isNew = keys.add(mark);
+    if (isNew) this.#keyBytes += mark.length;
+    return isNew;
+  }
+
+  /** False: it is owed still. */
+  #end(nodeId: string, mark: Mark): boolean {
+    if (this.#targets.get(nodeId)?.settle(mark) !== true) return false;
+    this.#keyBytes -= mark.length;
+    this.#unsave(nodeId, mark);
+    return true;
+  }
+
+  #unsave(nodeId: string, mark: Mark): void {
+    this.#of(nodeId).unsave(mark);
+    this.#saveSoon();
+  }
+
+  get #unsaved(): number {
+    let unsaved = 0;
+    for (const keys of this.#targets.values()) unsaved += keys.unsaved;
+    return unsaved;
+  }
+
+  #saveSoon(): void {
+    if (this.#saving !== undefined || this.#isFailing || this.#isStopping) return;
+    if (this.#unsaved >= BATCH_MARKS) this.#startSaving();
+    else this.#cancelTimer ??= this.#options.timers.after(GATHER_MS, () => this.#startSaving());
+  }
+
+  #startSaving(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    this.#saving = this.#saveGathered();
+  }
+
+  async #saveGathered(): Promise<void> {
+    try {
+      await this.#save(BATCH_MARKS);
+      this.#isFailing = false;
+    } catch {
+      // The disk fails, and says so elsewhere. What was not saved is unsaved again, and tried again.
+      this.#isFailing = true;
+    }
+    this.#saving = undefined;
+    if (this.#isStopping) return;
+    if (this.#isFailing) {
+      this.#cancelTimer = this.#options.timers.after(RETRY_MS, () => this.#startSaving());
+    } else if (this.#unsaved > 0) {
+      this.#saveSoon();
+    }
+  }
+
+  /** Saves a batch, and others while at least `least` marks are unsaved. */
+  async #save(least: number): Promise<void> {
+    do await this.#saveBatch();
+    while (this.#unsaved >= least);
+  }
+
+  async #saveBatch(): Promise<void> {
+    const taken: (readonly [string, Mark[]])[] = [];
+    try {
+      await this.#options.change((batch) => {
+        let room = BATCH_MARKS;
+        for (const [nodeId, keys] of this.#targets) {
+          const marks = keys.takeUnsaved(room);
+          room -= marks.length;
+          taken.push([nodeId, marks]);
+          this.#write(batch, nodeId, marks);
+        }
+      });
+    } catch (error) {
+      for (const [nodeId, marks] of taken) for (const mark of marks) this.#of(nodeId).unsave(mark);
+      throw error;
+    }
+  }
+
+  /** Brings the disk up to what is owed when the batch is put together, so the order of batches is the order of changes. */
+  #write(batch: StoreBatch, nodeId: string, marks: readonly Mark[]): void {
+    const target = Buffer.from(nodeId, 'latin1');
+    const keys = this.#of(nodeId);
+    for (const mark of marks) {
+      const storeKey = hintKey(target, keyOfMark(mark));
+      if (keys.has(mark)) batch.put(storeKey, NO_VALUE);
+      else batch.del(storeKey);
+    }
+  }
+
+  async #load(tries: number): Promise<void> {
+    const { timers, log } = this.#options;
+    try {
+      await this.#loadAll();
+    } catch (error) {
+      log.warn({ err: error }, 'the hints on disk cannot be read');
+      if (tries < LOAD_TRIES && !this.#isStopping) {
+        this.#cancelLoad = timers.after(RETRY_MS, () => {
+          this.#loading = this.#load(tries + 1);
+        });
+        return;
+      }
+    }
+    this.#isLoaded = true;
+  }
+
+  /** What a try before has read is here already. Nothing is delivered meanwhile, so nothing that is read is settled. */
+  async #loadAll(): Promise<void> {
+    const cursor = this.#options.store.cursor({ ...ALL_HINTS, values: false });
+    try {
+      while (!this.#isStopping) {
+        const entries = await cursor.next(LOAD_MARKS);
+        if (entries.length === 0) return;
+        for (const [storeKey] of entries) this.#loadOne(storeKey);
+      }
+    } finally {
+      await cursor.close();
+    }
+  }
+
+  #loadOne(storeKey: Uint8Array): void {
+    const parts = partsOfHint(storeKey);
+    // Nobody wrote that, and nobody will miss it.
+    if (parts === undefined) return;
+    const nodeId = markOf(parts.target);
+    const mark = markOf(parts.userKey);
+    // Beyond the bounds, which were wider once: it goes from the disk.
+    if (!this.#add(nodeId, mark) && !this.#of(nodeId).has(mark)) this.#unsave(nodeId, mark);
+  }
+}
+
+const NO_VALUE = new Uint8Array(0);
