@@ -13,6 +13,7 @@ import type { Timers } from './io/timers.js';
 import { startClockWatch, type ClockWatch } from './maintenance/clock-watch.js';
 import { startHintDelivery, type HintDelivery } from './maintenance/hint-delivery.js';
 import { answerOwe, HintKeepers } from './maintenance/hint-keepers.js';
+import type { HintsStatus } from './replica/hints.js';
 import { openLocalReplica, type LocalReplica } from './replica/local-replica.js';
 
 /** What a node must know of itself and its cluster. */
@@ -45,6 +46,8 @@ export interface Node {
   readonly coordinator: NodeCoordinator;
   readonly replica: LocalReplica;
   readonly watch: ClockWatch;
+  /** What other replicas are owed, as far as this node knows. */
+  hints(): HintsStatus;
   /** What the node tells whoever connects. */
   welcome(): Welcome;
   /** Answers what is under way, for up to `graceMs`, and closes the data folder. Peers are closed by whoever made them. */
@@ -128,7 +131,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     keeper: replica,
     peerOf,
     placementVersion: () => placement.version,
-    served: () => counters.writes + counters.reads + counters.scans,
+    busy: () => counters.inFlight > 0,
     clock,
     timers,
   });
@@ -138,6 +141,10 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     coordinator,
     replica,
     watch,
+    hints() {
+      const { owed, delivered, dropped } = replica.hints.status();
+      return { owed, delivered, dropped: dropped + hintKeepers.dropped };
+    },
     welcome: () => ({
       nodeId,
       clusterName,

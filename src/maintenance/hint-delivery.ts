@@ -14,6 +14,7 @@ import {
 import type { Timers } from '../io/timers.js';
 import type { Hints } from '../replica/hints.js';
 import { keyOfMark, type Mark } from '../replica/owed-keys.js';
+import { Pace } from './pace.js';
 
 /** How often targets are looked at again that did not take what they are owed. */
 const LOOK_MS = 500;
@@ -25,8 +26,6 @@ const MAX_WINDOW = 512;
 const BUSY_WINDOW = 64;
 /** An answer that takes longer says that the target has too much to do. */
 const SLOW_MS = 100;
-/** How long a node with requests to serve delivers before it rests for as long. */
-const SPELL_MS = 10;
 /** Records read at once: their sizes are not known before, and each may have a MiB. */
 const MAX_READING = 64;
 /** Bytes of records under way to one target, unless one alone has more. */
@@ -54,8 +53,8 @@ export interface HintDeliveryOptions {
   /** The way to a member; undefined for who is none. */
   readonly peerOf: (nodeId: string) => Peer | undefined;
   readonly placementVersion: () => number;
-  /** How many requests this node has served; it grows while there are any. */
-  readonly served: () => number;
+  /** Whether the node has work in the foreground now. */
+  readonly busy: () => boolean;
   readonly clock: Clock;
   readonly timers: Timers;
 }
@@ -112,19 +111,23 @@ class TargetDelivery {
   /** Until the next look. */
   #isPaused = false;
   #isResting = false;
-  #isBusy = false;
   #isStopped = false;
-  #spellSinceMs = 0;
-  #servedBefore = 0;
+  #pace: Pace;
 
   constructor(
     readonly peer: Peer,
     readonly options: HintDeliveryOptions,
-  ) {}
+  ) {
+    this.#pace = new Pace(options.clock, options.timers, options.busy);
+  }
 
   start(isNewConnection: boolean): void {
     this.#isPaused = false;
     if (isNewConnection) this.#window.reset();
+    if (this.#underWay === 0 && !this.#isResting) {
+      const { clock, timers, busy } = this.options;
+      this.#pace = new Pace(clock, timers, busy);
+    }
     this.#fill();
   }
 
@@ -183,32 +186,27 @@ class TargetDelivery {
   #mayBegin(): boolean {
     if (this.#isStopped || this.#isPaused || this.#isResting) return false;
     if (!this.peer.connected || this.options.keeper.problem !== undefined) return false;
-    const underWay = this.#reading + this.#sending;
-    const window = this.#isBusy ? Math.min(BUSY_WINDOW, this.#window.size) : this.#window.size;
-    if (underWay >= window || this.#reading >= MAX_READING) return false;
+    const { size } = this.#window;
+    const window = this.#pace.busy ? Math.min(BUSY_WINDOW, size) : size;
+    if (this.#underWay >= window || this.#reading >= MAX_READING) return false;
     return this.#sendingBytes < MAX_BYTES && !this.#rests();
   }
 
-  /** At the end of each spell: whether there was anything to serve meanwhile. */
   #rests(): boolean {
-    const { clock, timers } = this.options;
-    const nowMs = clock.monotonicMs();
-    if (nowMs - this.#spellSinceMs < SPELL_MS) return false;
-    const served = this.options.served();
-    // After a pause of any length, what was served before it says nothing.
-    const wasDelivering = this.#reading + this.#sending > 0;
-    this.#isBusy = wasDelivering && served !== this.#servedBefore;
-    this.#servedBefore = served;
-    this.#spellSinceMs = nowMs;
-    if (!this.#isBusy) return false;
+    const rest = this.#pace.rest();
+    if (rest !== undefined) void this.#restUntil(rest);
+    return this.#isResting;
+  }
+
+  async #restUntil(rest: Promise<void>): Promise<void> {
     this.#isResting = true;
-    timers.after(SPELL_MS, () => {
-      this.#isResting = false;
-      this.#spellSinceMs = clock.monotonicMs();
-      this.#servedBefore = this.options.served();
-      this.#fill();
-    });
-    return true;
+    await rest;
+    this.#isResting = false;
+    this.#fill();
+  }
+
+  get #underWay(): number {
+    return this.#reading + this.#sending;
   }
 }
 
