@@ -42,12 +42,20 @@ export class HashTree {
   }
 
   /** Makes the digest of a segment what stands at `at` of `digests`. */
-  setSegment(segment: number, digests: Uint8Array, at: number): void {
+  readSegment(segment: number, digests: Uint8Array, at: number): void {
+    this.#setSegment(segment, readU32(digests, at), readU32(digests, at + 4));
+  }
+
+  /** Makes the digest of a segment that of another tree. */
+  copySegment(segment: number, from: HashTree): void {
     const word = 2 * (FIRST_SEGMENT + segment);
-    this.#toggle(
-      segment,
-      (readU32(digests, at) ^ (this.#words[word] as number)) >>> 0,
-      (readU32(digests, at + 4) ^ (this.#words[word + 1] as number)) >>> 0,
+    this.#setSegment(segment, from.#words[word] as number, from.#words[word + 1] as number);
+  }
+
+  equalsSegment(segment: number, other: HashTree): boolean {
+    const word = 2 * (FIRST_SEGMENT + segment);
+    return (
+      this.#words[word] === other.#words[word] && this.#words[word + 1] === other.#words[word + 1]
     );
   }
 
@@ -66,6 +74,15 @@ export class HashTree {
 
   writeSegment(segment: number, out: Uint8Array, at: number): void {
     this.#write(FIRST_SEGMENT + segment, out, at);
+  }
+
+  #setSegment(segment: number, hi: number, lo: number): void {
+    const word = 2 * (FIRST_SEGMENT + segment);
+    this.#toggle(
+      segment,
+      hi ^ (this.#words[word] as number),
+      lo ^ (this.#words[word + 1] as number),
+    );
   }
 
   #toggle(segment: number, hi: number, lo: number): void {

@@ -79,6 +79,7 @@ export interface Asks {
     readonly request: {
       readonly from: string;
       readonly partition: number;
+      /** Ascending. */
       readonly segments: readonly number[];
     };
     readonly reply: KeysReply;

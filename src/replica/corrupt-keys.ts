@@ -12,9 +12,15 @@ export interface CorruptKey {
  */
 export class CorruptKeys {
   readonly #keys = new Map<string, CorruptKey>();
+  #mended = 0;
 
   get size(): number {
     return this.#keys.size;
+  }
+
+  /** How many could be read again so far. */
+  get mended(): number {
+    return this.#mended;
   }
 
   add(key: Uint8Array, keyHash: number): void {
@@ -22,8 +28,9 @@ export class CorruptKeys {
       this.#keys.set(nameOf(key), { key: Uint8Array.from(key), keyHash });
   }
 
+  /** It can be read again. */
   delete(key: Uint8Array): void {
-    this.#keys.delete(nameOf(key));
+    if (this.#keys.delete(nameOf(key))) this.#mended += 1;
   }
 
   list(): readonly CorruptKey[] {

@@ -1,6 +1,6 @@
 import { KvError } from '../core/errors.js';
 import type { Random } from '../io/random.js';
-import type { Store, StoreOpener } from '../io/store.js';
+import type { Store, StoreBatch, StoreOpener } from '../io/store.js';
 import { storeFailure } from './failure.js';
 import { WHOLE_STORE } from './layout.js';
 import {
@@ -61,12 +61,21 @@ export async function openDataFolder(
   }
 }
 
-/** Marks that everything was finished, and closes. `intact` is false when the store failed and must not be written again. */
-export async function closeDataFolder(folder: DataFolder, intact: boolean): Promise<void> {
+/**
+ * Marks that everything was finished, and closes. `intact` is false when the store failed and must not be written again. What
+ * `fill` adds is on disk when the mark is.
+ */
+export async function closeDataFolder(
+  folder: DataFolder,
+  intact: boolean,
+  fill: (batch: StoreBatch) => void = () => {},
+): Promise<void> {
   try {
     if (intact) {
       const mark = seal(CLEAN_STOP_KEY, new Uint8Array(0));
-      await folder.store.batch().put(CLEAN_STOP_KEY, mark).commit({ sync: true });
+      const batch = folder.store.batch().put(CLEAN_STOP_KEY, mark);
+      fill(batch);
+      await batch.commit({ sync: true });
     }
   } finally {
     await folder.store.close();

@@ -68,6 +68,12 @@ export class KnownRecords {
     this.corrupt.add(key, keyHash);
   }
 
+  /** The key can be read again; its segment has been computed anew. */
+  mended(key: Uint8Array, keyHash: number): void {
+    this.#headers.forget(recordKey(key), keyHash);
+    this.corrupt.delete(key);
+  }
+
   /** Nothing is known any more. */
   clear(): void {
     this.#headers.clear();
@@ -79,6 +85,12 @@ export class KnownRecords {
   /** Begins to find out what is on disk. No batch may be under way within this call. */
   walk(): void {
     this.#storedKeys.walk();
+  }
+
+  /** Has the trees computed anew. No batch may be under way within this call. */
+  rebuild(): void {
+    this.trees.clear();
+    this.walk();
   }
 
   /** Resolves when nothing here uses the store any more. */

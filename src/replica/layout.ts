@@ -1,6 +1,6 @@
 import { segmentOf } from '../core/hash-tree.js';
 import { partitionOf } from '../core/placement.js';
-import { compareBytesAt, writeU16 } from '../core/version.js';
+import { compareBytesAt, readU16, writeU16 } from '../core/version.js';
 
 /**
  * What lies where in the store of a node. The first byte of a key says which family it belongs to; families sort apart, so
@@ -91,6 +91,10 @@ export function segmentEntryKey(keyHash: number, userKey: Uint8Array): Buffer {
 /** The user key that an entry of the index names, as a view. */
 export function userKeyOfEntry(entryKey: Uint8Array): Uint8Array {
   return entryKey.subarray(ENTRY_USER_KEY_AT);
+}
+
+export function segmentOfEntry(entryKey: Uint8Array): number {
+  return readU16(entryKey, ENTRY_SEGMENT_AT);
 }
 
 /** The entries of a partition from segment `from` on, up to `until` (exclusive). */

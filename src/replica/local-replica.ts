@@ -1,5 +1,6 @@
 import { admitsCoordinatorStamp, HybridClock, lastVersionOf } from '../core/hlc.js';
 import { REPLICA_DRIFT_FACTOR } from '../core/limits.js';
+import { PARTITIONS } from '../core/placement.js';
 import { hash32 } from '../core/hash.js';
 import { isIntact, versionOf } from '../core/record.js';
 import { readU32, type Version } from '../core/version.js';
@@ -29,13 +30,15 @@ import {
   type FolderIdentity,
 } from './data-folder.js';
 import { refused, STOPPING } from './failure.js';
-import { CorruptKeys } from './corrupt-keys.js';
+import { CorruptKeys, type CorruptKey } from './corrupt-keys.js';
 import { GroupCommit } from './group-commit.js';
 import { Hints } from './hints.js';
 import { KnownRecords } from './known-records.js';
 import { scanPage } from './range-scan.js';
 import { ReadGather } from './read-gather.js';
+import { loadTrees, saveTrees } from './saved-trees.js';
 import { ScanQueue } from './scan-queue.js';
+import { Sweeper } from './sweep.js';
 import { TreeAnswers } from './tree-answers.js';
 import { Trees } from './trees.js';
 
@@ -85,12 +88,30 @@ export interface ReplicaStatus {
   readonly storeBytes: number | undefined;
   readonly filterComplete: boolean;
   readonly stoppedCleanly: boolean;
+  /** Partitions of this replica can be compared with others; false while the trees are rebuilt after a crash. */
+  readonly treesReady: boolean;
+  /** Tombstones included. These three mean nothing until the trees are ready. */
+  readonly records: number;
+  readonly tombstones: number;
+  readonly expiring: number;
+  /** Keys on which it abstains now, because what is on disk of them cannot be read. */
+  readonly corruptKeys: number;
+  /** Keys that could be read again since the start. */
+  readonly mended: number;
+  /** Passes of the scrub over all partitions since the start, with fractions. */
+  readonly scrubPasses: number;
+  /** Segments of the trees that were found to differ from the disk since the start. */
+  readonly treesDiffered: number;
 }
 
 /** Opens the node's data folder and what serves from it. Rejects with a KvError, as {@link openDataFolder} says. */
 export async function openLocalReplica(options: LocalReplicaOptions): Promise<LocalReplica> {
   const folder = await openDataFolder(options.opener, options.identity, options.random);
-  return new LocalReplica(options, folder);
+  const trees = new Trees();
+  if (folder.stoppedCleanly && !(await loadTrees(folder.store, trees, folder.commitCounter))) {
+    trees.clear();
+  }
+  return new LocalReplica(options, folder, trees);
 }
 
 /** The node's own replica: what its folder holds, and the clock that stamps what it coordinates. */
@@ -105,6 +126,8 @@ export class LocalReplica implements Peer {
   readonly compared: TreeAnswers;
   /** Which keys other replicas are owed by this one. */
   readonly hints: Hints;
+  /** Goes through the records of partitions: to check them, to mend them, to take out what is to go. */
+  readonly sweeper: Sweeper;
   readonly #options: LocalReplicaOptions;
   readonly #folder: DataFolder;
   readonly #commit: GroupCommit;
@@ -119,7 +142,7 @@ export class LocalReplica implements Peer {
   #closing: Promise<void> | undefined;
   #driftRefusals = 0;
 
-  constructor(options: LocalReplicaOptions, folder: DataFolder) {
+  constructor(options: LocalReplicaOptions, folder: DataFolder, trees: Trees) {
     const { clock, timers, log, maxDriftMs } = options;
     this.nodeId = options.identity.nodeId;
     this.#options = options;
@@ -134,7 +157,7 @@ export class LocalReplica implements Peer {
       after: lastVersionOf(folder.clockBoundMs),
       limitMs: folder.clockBoundMs,
     });
-    this.#known = new KnownRecords(folder.store, log, new Trees(), new CorruptKeys());
+    this.#known = new KnownRecords(folder.store, log, trees, new CorruptKeys());
     this.#commit = new GroupCommit({
       known: this.#known,
       store: folder.store,
@@ -149,6 +172,13 @@ export class LocalReplica implements Peer {
     });
     this.#bound = new ClockBound({ hlc: this.hlc, clock, commit: this.#commit, maxDriftMs });
     this.#scans = new ScanQueue(clock);
+    this.sweeper = new Sweeper({
+      store: folder.store,
+      commit: this.#commit,
+      known: this.#known,
+      clock,
+      timers,
+    });
     this.compared = new TreeAnswers({
       nodeId: this.nodeId,
       store: folder.store,
@@ -164,6 +194,11 @@ export class LocalReplica implements Peer {
       timers,
       log,
     });
+  }
+
+  /** The keys on which it abstains until they are mended. */
+  get corruptKeys(): readonly CorruptKey[] {
+    return this.#known.corrupt.list();
   }
 
   /** The hash trees: what is on disk, in digests. */
@@ -248,6 +283,7 @@ export class LocalReplica implements Peer {
   }
 
   async status(): Promise<ReplicaStatus> {
+    const { records, tombstones, expiring } = this.trees.totals();
     return {
       commitCounter: this.#commit.commitCounter,
       applied: this.#commit.applied,
@@ -258,6 +294,14 @@ export class LocalReplica implements Peer {
       storeBytes: await this.#folder.store.sizeBytes().catch(() => undefined),
       filterComplete: this.#known.filterComplete,
       stoppedCleanly: this.#folder.stoppedCleanly,
+      treesReady: this.trees.ready,
+      records,
+      tombstones,
+      expiring,
+      corruptKeys: this.#known.corrupt.size,
+      mended: this.#known.corrupt.mended,
+      scrubPasses: this.sweeper.swept / PARTITIONS,
+      treesDiffered: this.sweeper.differed,
     };
   }
 
@@ -275,7 +319,9 @@ export class LocalReplica implements Peer {
       this.#scans.stop(),
     ]);
     try {
-      await closeDataFolder(this.#folder, intact);
+      await closeDataFolder(this.#folder, intact, (batch) => {
+        saveTrees(batch, this.trees, this.#commit.commitCounter);
+      });
     } catch (error) {
       // Everything that was answered is on disk all the same; the next start takes this stop for a crash.
       this.#options.log.warn(

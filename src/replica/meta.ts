@@ -16,6 +16,13 @@ export const CLEAN_STOP_KEY = metaKey('clean-stop');
 export const COMMIT_COUNTER_KEY = metaKey('commit-counter');
 /** No stamp of the node has a higher wall part, a number; absent: 0. */
 export const CLOCK_BOUND_KEY = metaKey('clock-bound');
+/** The trees as they were at the last clean stop: at which commit (6 bytes), and of which partitions there are entries. */
+export const TREES_KEY = metaKey('trees');
+
+/** The tree of one partition, as `Trees.save` gives it. */
+export function treeKey(partition: number): Uint8Array {
+  return metaKey(`tree-${partition}`);
+}
 
 const SEAL_BYTES = 4;
 const NUMBER_BYTES = 6;

@@ -23,7 +23,7 @@ export class StoredKeys {
   readonly #corrupt: CorruptKeys;
   #filter = new KeyFilter();
   #complete = false;
-  #walk: Promise<void> = Promise.resolve();
+  #walk: Promise<unknown> = Promise.resolve();
 
   constructor(store: Store, log: Log, trees: Trees, corrupt: CorruptKeys) {
     this.#store = store;
@@ -61,7 +61,9 @@ export class StoredKeys {
     this.clear();
     const rebuildTrees = !this.#trees.ready;
     if (rebuildTrees) this.#trees.clear();
-    this.#walk = this.#addStored(this.#filter, rebuildTrees);
+    const walk = this.#addStored(this.#filter, rebuildTrees);
+    // One that is given up still has its cursor for a moment.
+    this.#walk = Promise.all([this.#walk, walk]);
   }
 
   /** Resolves when nothing here uses the store any more. */

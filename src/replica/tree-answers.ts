@@ -1,5 +1,4 @@
 import { GROUPS, SEGMENTS } from '../core/hash-tree.js';
-import { hash32 } from '../core/hash.js';
 import { NO_FENCE } from '../core/fence.js';
 import { PARTITION_SET_BYTES } from '../core/partition-set.js';
 import { PARTITIONS } from '../core/placement.js';
@@ -10,17 +9,13 @@ import type { ReplicaFailure } from '../io/peer.js';
 import { StoreError, type Store } from '../io/store.js';
 import { describeStoreError, refused } from './failure.js';
 import type { KnownRecords } from './known-records.js';
-import { recordKey, segmentEntries, userKeyOfEntry } from './layout.js';
-import { lookUp } from './lookup.js';
+import { indexedRecords, readScattered } from './segment-index.js';
 
 /** A node that is being compared with keeps the others waiting for so long after each step. */
 const LEASE_MS = 1_000;
 /** A reply lists no more keys, and no more bytes of them, than these unless its first segment alone has more. */
 const MAX_KEYS = 4_096;
 const MAX_KEY_BYTES = 192 * 1024;
-/** Whole records are read for their headers: so many at once. */
-const RECORDS_AT_ONCE = 64;
-const ENTRIES_AT_ONCE = 512;
 
 const REBUILDING = refused('UNAVAILABLE', 'the hash trees of this replica are being rebuilt');
 
@@ -73,7 +68,10 @@ export class TreeAnswers {
     };
   }
 
-  /** An equal state is always said to be equal; one that differs is busy while another node compares. */
+  /**
+   * An equal state is always said to be equal; one that differs is busy while another node compares. This node may ask its own
+   * replica as it asks others.
+   */
   async digests(request: AskRequest<'digests'>): Promise<AskReply<'digests'> | ReplicaFailure> {
     const { from, partitions, combined } = request;
     if (partitions.length !== PARTITION_SET_BYTES) return outOfBounds('partitions');
@@ -110,72 +108,59 @@ export class TreeAnswers {
     if (
       segments.length === 0 ||
       segments.length > SEGMENTS ||
-      !segments.every((segment) => isBelow(segment, SEGMENTS))
+      !segments.every(
+        (segment, i) => isBelow(segment, SEGMENTS) && segment > (segments[i - 1] ?? -1),
+      )
     ) {
       return outOfBounds('segments');
     }
     if (!this.#known.trees.ready) return REBUILDING;
     this.#lease(from);
     try {
-      return await this.listKeys(partition, segments);
+      return await this.#listKeys(partition, segments);
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       return refused('STORE_FAILED', describeStoreError(error));
     }
   }
 
-  /** As `keys`, for this node's own comparison: no lease, no bounds. Rejects with a StoreError. */
-  async listKeys(partition: number, segments: readonly number[]): Promise<KeysReply> {
+  async #listKeys(partition: number, segments: readonly number[]): Promise<KeysReply> {
     const { committed } = this.#fencesOf(partition);
-    const page = new KeysPage();
-    let listed = 0;
-    for (const segment of segments) {
-      const found = await this.#keysOf(partition, segment);
-      if (listed > 0 && !page.hasRoom(found)) break;
-      await this.#addHeaders(page, found);
-      listed += 1;
+    const density = this.#known.trees.counts(partition).records / SEGMENTS;
+    const listed: Uint8Array[] = [];
+    let bytes = 0;
+    let segmentsListed = 0;
+    for await (const entries of readScattered(this.#store, partition, segments, density)) {
+      bytes = entries.reduce((sum, entryKey) => sum + entryKey.length, bytes);
+      const isFull = listed.length + entries.length > MAX_KEYS || bytes > MAX_KEY_BYTES;
+      if (segmentsListed > 0 && isFull) break;
+      for (const entryKey of entries) listed.push(entryKey);
+      segmentsListed += 1;
     }
-    const { keys, headers, corrupt } = page;
-    return { kind: 'reply', keys, headers, corrupt, listed, committed };
+    return { kind: 'reply', ...(await this.#headersOf(listed)), listed: segmentsListed, committed };
   }
 
-  async #keysOf(partition: number, segment: number): Promise<readonly Uint8Array[]> {
+  async #headersOf(
+    entries: readonly Uint8Array[],
+  ): Promise<Pick<KeysReply, 'keys' | 'headers' | 'corrupt'>> {
     const keys: Uint8Array[] = [];
-    const cursor = this.#store.cursor({
-      ...segmentEntries(partition, segment, segment + 1),
-      values: false,
-    });
-    try {
-      for (;;) {
-        const entries = await cursor.next(ENTRIES_AT_ONCE);
-        if (entries.length === 0) return keys;
-        for (const [entryKey] of entries) keys.push(userKeyOfEntry(entryKey));
-      }
-    } finally {
-      await cursor.close();
-    }
-  }
-
-  async #addHeaders(page: KeysPage, keys: readonly Uint8Array[]): Promise<void> {
-    for (let from = 0; from < keys.length; from += RECORDS_AT_ONCE) {
-      const some = keys.slice(from, from + RECORDS_AT_ONCE);
-      const records = await lookUp(this.#store, some.map(recordKey));
-      for (let i = 0; i < some.length; i++) {
-        const key = some[i] as Uint8Array;
-        const record = records[i];
-        // Removed since the index was read.
-        if (record === undefined) continue;
-        if (record instanceof StoreError) {
-          page.addCorrupt(key);
-        } else if (!isIntact(hash32(key), record)) {
-          this.#known.foundCorrupt(key, hash32(key));
-          page.addCorrupt(key);
-        } else {
-          // A copy: a view would keep the whole record.
-          page.add(key, Uint8Array.prototype.slice.call(headerOf(record)));
-        }
+    const headers: Uint8Array[] = [];
+    const corrupt: Uint8Array[] = [];
+    for await (const { key, keyHash, record } of indexedRecords(this.#store, entries)) {
+      // Removed since the index was read.
+      if (record === undefined) continue;
+      if (record instanceof StoreError) {
+        corrupt.push(key);
+      } else if (!isIntact(keyHash, record)) {
+        this.#known.foundCorrupt(key, keyHash);
+        corrupt.push(key);
+      } else {
+        keys.push(key);
+        // A copy: a view would keep the whole record.
+        headers.push(Uint8Array.prototype.slice.call(headerOf(record)));
       }
     }
+    return { keys, headers, corrupt };
   }
 
   #isBusyFor(from: string): boolean {
@@ -188,31 +173,6 @@ export class TreeAnswers {
     if (from === this.#nodeId) return;
     this.#leasedTo = from;
     this.#leaseEndsMs = this.#clock.monotonicMs() + LEASE_MS;
-  }
-}
-
-/** What a reply lists. */
-class KeysPage {
-  readonly keys: Uint8Array[] = [];
-  readonly headers: Uint8Array[] = [];
-  readonly corrupt: Uint8Array[] = [];
-  #bytes = 0;
-
-  hasRoom(more: readonly Uint8Array[]): boolean {
-    const count = this.keys.length + this.corrupt.length + more.length;
-    const bytes = more.reduce((sum, key) => sum + key.length, this.#bytes);
-    return count <= MAX_KEYS && bytes <= MAX_KEY_BYTES;
-  }
-
-  add(key: Uint8Array, header: Uint8Array): void {
-    this.#bytes += key.length;
-    this.keys.push(key);
-    this.headers.push(header);
-  }
-
-  addCorrupt(key: Uint8Array): void {
-    this.#bytes += key.length;
-    this.corrupt.push(key);
   }
 }
 

@@ -2,6 +2,7 @@ import {
   combineDigests,
   HashTree,
   NARROW_DIGEST_BYTES,
+  SEGMENTS,
   SEGMENTS_PER_GROUP,
   segmentOf,
   GROUPS,
@@ -10,17 +11,67 @@ import {
 import { countPartitions, hasPartition, type PartitionSet } from '../core/partition-set.js';
 import { partitionOf, PARTITIONS } from '../core/placement.js';
 import { hasExpiry, HEADER_BYTES, isTombstone, VERSION_AT } from '../core/record.js';
-import { readWallMs } from '../core/version.js';
+import { MAX_WALL_MS, readWallMs } from '../core/version.js';
 
-/** What the trees count of a partition beside its digests. */
+const COUNTS_BYTES = 3 * 4 + 6;
+const SAVED_SEGMENT_BYTES = 2 + TREE_DIGEST_BYTES;
+
+/** What is known of the records of a partition beside their digests. */
 export interface PartitionCounts {
-  /** Records, tombstones included. */
+  /** Tombstones included. */
   readonly records: number;
   readonly tombstones: number;
   /** Records that are no tombstones and carry an expiry. */
   readonly expiring: number;
-  /** No tombstone or record with an expiry could be dropped by a fence below this wall ms; Infinity: there are none. */
+  /** No fence below this wall ms could drop anything; Infinity: there is nothing to drop. */
   readonly droppableFromMs: number;
+}
+
+class Counts implements PartitionCounts {
+  records = 0;
+  tombstones = 0;
+  expiring = 0;
+  droppableFromMs = Infinity;
+
+  /** A whole record. */
+  add(record: Uint8Array): void {
+    this.#count(record, 1);
+    if (isTombstone(record) || hasExpiry(record)) {
+      this.droppableFromMs = Math.min(this.droppableFromMs, droppableFromMs(record));
+    }
+  }
+
+  /** A record or a header. The bound of what could be dropped stays: it is a lower one. */
+  subtract(header: Uint8Array): void {
+    this.#count(header, -1);
+  }
+
+  /** With nothing left to drop, the bound starts anew. */
+  settle(): void {
+    if (this.tombstones === 0 && this.expiring === 0) this.droppableFromMs = Infinity;
+  }
+
+  #count(record: Uint8Array, by: 1 | -1): void {
+    this.records += by;
+    if (isTombstone(record)) this.tombstones += by;
+    else if (hasExpiry(record)) this.expiring += by;
+  }
+}
+
+/** Counts one partition anew, segment by segment, while it changes: see {@link Trees.recount}. */
+export interface Recount {
+  /** A record of a segment that is not counted yet. */
+  add(record: Uint8Array): void;
+  /** All segments below this one have been counted: from now on their changes count. */
+  countedTo(segment: number): void;
+  /** All are. False: the trees were cleared meanwhile, and nothing is changed. */
+  end(): boolean;
+}
+
+interface RecountUnderWay {
+  readonly partition: number;
+  readonly counts: Counts;
+  countedTo: number;
 }
 
 /**
@@ -32,10 +83,8 @@ export interface PartitionCounts {
  */
 export class Trees {
   readonly #trees = Array.from({ length: PARTITIONS }, (): HashTree | undefined => undefined);
-  readonly #records = new Int32Array(PARTITIONS);
-  readonly #tombstones = new Int32Array(PARTITIONS);
-  readonly #expiring = new Int32Array(PARTITIONS);
-  readonly #droppableFromMs = new Float64Array(PARTITIONS).fill(Infinity);
+  #counts = Array.from({ length: PARTITIONS }, () => new Counts());
+  #recount: RecountUnderWay | undefined;
   #ready = false;
 
   /** False: they are being rebuilt, and what they say means nothing yet. */
@@ -50,15 +99,15 @@ export class Trees {
   /** All is added. */
   complete(): void {
     this.#ready = true;
-    for (let partition = 0; partition < PARTITIONS; partition++) this.#settle(partition);
+    for (const counts of this.#counts) counts.settle();
   }
 
   /** Empty, and not ready. */
   clear(): void {
     this.#ready = false;
     this.#trees.fill(undefined);
-    for (const counts of [this.#records, this.#tombstones, this.#expiring]) counts.fill(0);
-    this.#droppableFromMs.fill(Infinity);
+    this.#counts = Array.from({ length: PARTITIONS }, () => new Counts());
+    this.#recount = undefined;
   }
 
   /**
@@ -69,34 +118,51 @@ export class Trees {
     const partition = partitionOf(keyHash);
     const tree = (this.#trees[partition] ??= new HashTree());
     const segment = segmentOf(keyHash);
-    if (before !== undefined) {
-      tree.toggle(segment, before);
-      this.#count(partition, before, -1);
+    if (before !== undefined) tree.toggle(segment, before);
+    if (after !== undefined) tree.toggle(segment, after);
+    const counts = this.#counts[partition] as Counts;
+    change(counts, before, after);
+    // While they are rebuilt, what is still to be added may be what the bound is of.
+    if (this.#ready) counts.settle();
+    const recount = this.#recount;
+    if (recount !== undefined && recount.partition === partition && segment < recount.countedTo) {
+      change(recount.counts, before, after);
     }
-    if (after !== undefined) {
-      tree.toggle(segment, after);
-      this.#count(partition, after, 1);
-      if (isTombstone(after) || hasExpiry(after)) {
-        this.noteDroppable(partition, droppableFromMs(after));
-      }
-    }
-    if (this.#ready) this.#settle(partition);
   }
 
   counts(partition: number): PartitionCounts {
-    return {
-      records: this.#records[partition] as number,
-      tombstones: this.#tombstones[partition] as number,
-      expiring: this.#expiring[partition] as number,
-      droppableFromMs: this.#droppableFromMs[partition] as number,
-    };
+    return this.#counts[partition] as Counts;
   }
 
-  /** Something in the partition could be dropped by a fence from then on. */
-  noteDroppable(partition: number, fromMs: number): void {
-    if (fromMs < (this.#droppableFromMs[partition] as number)) {
-      this.#droppableFromMs[partition] = fromMs;
+  /** Of all partitions together. */
+  totals(): PartitionCounts {
+    const totals = new Counts();
+    for (const counts of this.#counts) {
+      totals.records += counts.records;
+      totals.tombstones += counts.tombstones;
+      totals.expiring += counts.expiring;
+      totals.droppableFromMs = Math.min(totals.droppableFromMs, counts.droppableFromMs);
     }
+    return totals;
+  }
+
+  /** Begins to count a partition anew; one at a time. */
+  recount(partition: number): Recount {
+    const recount: RecountUnderWay = { partition, counts: new Counts(), countedTo: 0 };
+    this.#recount = recount;
+    return {
+      add: (record) => recount.counts.add(record),
+      countedTo: (segment) => {
+        recount.countedTo = segment;
+      },
+      end: () => {
+        if (this.#recount !== recount) return false;
+        this.#recount = undefined;
+        recount.counts.settle();
+        this.#counts[partition] = recount.counts;
+        return true;
+      },
+    };
   }
 
   /** The digests of these partitions, 8 bytes each, in order. */
@@ -144,28 +210,58 @@ export class Trees {
     return room.subarray(0, at);
   }
 
-  /** The digest of one segment, 8 bytes. */
-  segmentDigest(partition: number, segment: number): Uint8Array {
-    const digest = new Uint8Array(TREE_DIGEST_BYTES);
-    this.#trees[partition]?.writeSegment(segment, digest, 0);
-    return digest;
+  /** Makes the digest of a segment what it is in `disk`, which was computed from the disk. */
+  setSegment(partition: number, segment: number, disk: HashTree): void {
+    (this.#trees[partition] ??= new HashTree()).copySegment(segment, disk);
   }
 
-  #count(partition: number, record: Uint8Array, change: 1 | -1): void {
-    this.#records[partition] = (this.#records[partition] as number) + change;
-    if (isTombstone(record)) {
-      this.#tombstones[partition] = (this.#tombstones[partition] as number) + change;
-    } else if (hasExpiry(record)) {
-      this.#expiring[partition] = (this.#expiring[partition] as number) + change;
-    }
+  /** Whether the digest of a segment is that of `disk`. */
+  hasSegment(partition: number, segment: number, disk: HashTree): boolean {
+    return this.#trees[partition]?.equalsSegment(segment, disk) ?? disk.isSegmentEmpty(segment);
   }
 
-  /** With nothing left to drop, the bound starts anew. */
-  #settle(partition: number): void {
-    if (this.#tombstones[partition] === 0 && this.#expiring[partition] === 0) {
-      this.#droppableFromMs[partition] = Infinity;
+  /** What {@link load} reads: the segments that hold something, and the counts. Undefined: it has never held anything. */
+  save(partition: number): Uint8Array | undefined {
+    const tree = this.#trees[partition];
+    const counts = this.#counts[partition] as Counts;
+    if (tree === undefined) return undefined;
+    const saved = Buffer.alloc(COUNTS_BYTES + SEGMENTS * SAVED_SEGMENT_BYTES);
+    saved.writeUInt32BE(counts.records, 0);
+    saved.writeUInt32BE(counts.tombstones, 4);
+    saved.writeUInt32BE(counts.expiring, 8);
+    saved.writeUIntBE(Math.min(counts.droppableFromMs, MAX_WALL_MS), 12, 6);
+    let at = COUNTS_BYTES;
+    for (let segment = 0; segment < SEGMENTS; segment++) {
+      if (tree.isSegmentEmpty(segment)) continue;
+      saved.writeUInt16BE(segment, at);
+      tree.writeSegment(segment, saved, at + 2);
+      at += SAVED_SEGMENT_BYTES;
+    }
+    return saved.subarray(0, at);
+  }
+
+  /** The partition as it was when it was saved; it is empty before. */
+  load(partition: number, saved: Buffer): void {
+    const counts = this.#counts[partition] as Counts;
+    counts.records = saved.readUInt32BE(0);
+    counts.tombstones = saved.readUInt32BE(4);
+    counts.expiring = saved.readUInt32BE(8);
+    counts.droppableFromMs = saved.readUIntBE(12, 6);
+    const tree = new HashTree();
+    this.#trees[partition] = tree;
+    for (let at = COUNTS_BYTES; at < saved.length; at += SAVED_SEGMENT_BYTES) {
+      tree.readSegment(saved.readUInt16BE(at), saved, at + 2);
     }
   }
+}
+
+function change(
+  counts: Counts,
+  before: Uint8Array | undefined,
+  after: Uint8Array | undefined,
+): void {
+  if (before !== undefined) counts.subtract(before);
+  if (after !== undefined) counts.add(after);
 }
 
 /** From which wall ms on a fence may pass a tombstone, or a record with an expiry. The record, not only its header. */

@@ -87,9 +87,12 @@ describe('a hash tree', () => {
         const kept = new HashTree();
         if (far === place) kept.toggle(place, other);
         kept.toggle(place, after);
+        const read = new HashTree();
         const digest = new Uint8Array(TREE_DIGEST_BYTES);
         kept.writeSegment(place, digest, 0);
-        set.setSegment(place, digest, 0);
+        read.readSegment(place, digest, 0);
+        expect(read.equalsSegment(place, kept)).toBe(true);
+        set.copySegment(place, read);
         toggled.toggle(place, after);
         expect(levelsOf(set)).toEqual(levelsOf(toggled));
       }),

@@ -1,36 +1,13 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { hash32 } from '../../src/core/hash.js';
-import { encodeRecord, isIntact } from '../../src/core/record.js';
-import type { Store } from '../../src/io/store.js';
-import { ALL_RECORDS, userKeyOf } from '../../src/replica/layout.js';
+import { HashTree, SEGMENTS } from '../../src/core/hash-tree.js';
+import { partitionOf } from '../../src/core/placement.js';
+import { ALL_RECORDS } from '../../src/replica/layout.js';
 import { Trees } from '../../src/replica/trees.js';
-import { createFaultyDisk, type FaultyDisk } from './faulty-disk.js';
+import { createFaultyDisk } from './faulty-disk.js';
 import { applyCall, bytes, openTestReplica, START_WALL_MS, type TestReplica } from './fixtures.js';
-
-const ALL = new Uint8Array(32).fill(0xff);
-
-/** The trees as they should be: computed from what lies on the disk. */
-async function treesOnDisk(store: Store): Promise<Trees> {
-  const trees = new Trees();
-  const cursor = store.cursor(ALL_RECORDS);
-  for (const [storeKey, record] of await cursor.next(100_000)) {
-    const keyHash = hash32(userKeyOf(storeKey));
-    if (isIntact(keyHash, record)) trees.replace(keyHash, undefined, record);
-  }
-  await cursor.close();
-  trees.complete();
-  return trees;
-}
-
-/** All that trees say. */
-function said(trees: Trees): unknown {
-  return Array.from({ length: 256 }, (_, partition) => {
-    const { records, tombstones, expiring } = trees.counts(partition);
-    const groups = Buffer.from(trees.groupDigests(partition)).toString('hex');
-    return records === 0 ? groups : [groups, records, tombstones, expiring];
-  });
-}
+import { ALL_PARTITIONS, crash, recordFor, said, treesOnDisk } from './tree-fixtures.js';
 
 const keys = Array.from({ length: 12 }, (_, i) => bytes(`key/${i}`));
 
@@ -40,21 +17,6 @@ const write = fc.record({
   atMs: fc.nat(9),
   kind: fc.constantFrom('put', 'delete', 'expire'),
 });
-
-function recordFor({ key, atMs, kind }: { key: Uint8Array; atMs: number; kind: string }) {
-  const version = { wallMs: START_WALL_MS + atMs, logical: 0, writerHi: 1, writerLo: 1 };
-  return encodeRecord(key, {
-    version,
-    tombstone: kind === 'delete',
-    value: bytes('value'),
-    ...(kind === 'expire' ? { expiresAtMs: START_WALL_MS + 10 * atMs } : {}),
-  });
-}
-
-/** The process dies: what is on disk stays, and nobody writes any more. */
-async function crash(disk: FaultyDisk): Promise<void> {
-  await disk.store.close();
-}
 
 describe('the trees of a replica', () => {
   test('equal those computed from its disk, whatever was applied, failed, crashed or went on while they were rebuilt', async () => {
@@ -129,11 +91,51 @@ describe('the trees of a replica', () => {
         const other = await held(others);
         const same = await held([...some, ...others].toReversed());
         const both = await held([...some, ...others]);
-        const differs = Buffer.compare(one.trees.combined(ALL), other.trees.combined(ALL)) !== 0;
+        const differs =
+          Buffer.compare(
+            one.trees.combined(ALL_PARTITIONS),
+            other.trees.combined(ALL_PARTITIONS),
+          ) !== 0;
         expect(differs).toBe(JSON.stringify(one.records) !== JSON.stringify(other.records));
-        expect(both.trees.combined(ALL)).toEqual(same.trees.combined(ALL));
+        expect(both.trees.combined(ALL_PARTITIONS)).toEqual(same.trees.combined(ALL_PARTITIONS));
       }),
       { seed: 12, numRuns: 40 },
     );
+  });
+
+  test('cost under 8 MB with keys in every segment', () => {
+    const trees = new Trees();
+    const record = recordFor({ key: bytes('key'), atMs: 1, kind: 'put' });
+    for (let partition = 0; partition < 256; partition++) {
+      for (let segment = 0; segment < SEGMENTS; segment++) {
+        trees.replace(((partition << 24) | (segment << 13)) >>> 0, undefined, record);
+      }
+    }
+    const tree = new HashTree();
+    for (let segment = 0; segment < SEGMENTS; segment++) tree.toggle(segment, record);
+    expect(trees.hasSegment(255, SEGMENTS - 1, tree)).toBe(true);
+    expect(trees.totals().records).toBe(256 * SEGMENTS);
+    expect(trees.sizeBytes).toBeGreaterThan(4_000_000);
+    expect(trees.sizeBytes).toBeLessThan(8_000_000);
+  });
+
+  test('know from when on a fence could drop something, and never say it too late', () => {
+    const trees = new Trees();
+    trees.complete();
+    const key = bytes('key');
+    const keyHash = hash32(key);
+    const partition = partitionOf(keyHash);
+    const from = () => trees.counts(partition).droppableFromMs;
+    expect(from()).toBe(Infinity);
+    const gone = recordFor({ key, atMs: 5, kind: 'delete' });
+    const expiring = recordFor({ key, atMs: 7, kind: 'expire' });
+    trees.replace(keyHash, undefined, gone);
+    expect(from()).toBe(START_WALL_MS + 5);
+    trees.replace(keyHash, gone, expiring);
+    expect(from()).toBe(START_WALL_MS + 5);
+    trees.replace(keyHash, expiring, recordFor({ key, atMs: 8, kind: 'put' }));
+    expect(from()).toBe(Infinity);
+    trees.replace(keyHash, undefined, expiring);
+    expect(from()).toBe(START_WALL_MS + 70);
   });
 });
