@@ -1,8 +1,10 @@
 import { clusterIdOf } from './core/cluster-id.js';
 import { DEFAULT_LIMITS, type Limits } from './core/limits.js';
+import type { PartitionSet } from './core/partition-set.js';
 import { createPlacement, type Member } from './core/placement.js';
 import { createCoordinator, type NodeCoordinator } from './coordinator/coordinator.js';
-import type { Tempo } from './core/tempo.js';
+import { sharedPartitions } from './core/shared-partitions.js';
+import { DEFAULT_TEMPO, type Tempo } from './core/tempo.js';
 import type { Clock } from './io/clock.js';
 import type { Welcome } from './io/link.js';
 import type { Log } from './io/log.js';
@@ -10,7 +12,10 @@ import type { Peer, PeerEvents } from './io/peer.js';
 import type { Random } from './io/random.js';
 import type { StoreOpener } from './io/store.js';
 import type { Timers } from './io/timers.js';
+import { startAntiEntropy, type AntiEntropy } from './maintenance/anti-entropy.js';
 import { startClockWatch, type ClockWatch } from './maintenance/clock-watch.js';
+import { ExchangeTurns } from './maintenance/exchange-turns.js';
+import { Foreground } from './maintenance/foreground.js';
 import { startHintDelivery, type HintDelivery } from './maintenance/hint-delivery.js';
 import { answerOwe, HintKeepers } from './maintenance/hint-keepers.js';
 import type { HintsStatus } from './replica/hints.js';
@@ -48,6 +53,9 @@ export interface Node {
   readonly watch: ClockWatch;
   /** What other replicas are owed, as far as this node knows. */
   hints(): HintsStatus;
+  readonly antiEntropy: AntiEntropy;
+  /** Comparisons with others that this node begins: one at a time. */
+  readonly exchanges: ExchangeTurns;
   /** What the node tells whoever connects. */
   welcome(): Welcome;
   /** Answers what is under way, for up to `graceMs`, and closes the data folder. Peers are closed by whoever made them. */
@@ -78,6 +86,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
   });
 
   // No clock is trusted for longer than it takes to ask: a node that starts with a wrong one is told so at once.
+  let antiEntropy: AntiEntropy | undefined;
   let delivery: HintDelivery | undefined;
   const eventsOf = (peerId: string): PeerEvents => ({
     onConnected() {
@@ -85,6 +94,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
         log.error({ err: error }, 'measuring the clocks of the peers failed');
       });
       delivery?.onConnected(peerId);
+      antiEntropy?.connected(peerId);
     },
     onLives: () => {},
     onCommitCounter: () => {},
@@ -135,6 +145,32 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     clock,
     timers,
   });
+  const exchanges = new ExchangeTurns({
+    self: replica,
+    clock,
+    timers,
+    placementVersion: () => placement.version,
+    begin: () => replica.compared.beginExchange(),
+  });
+  const foreground = new Foreground({
+    clock,
+    underWay: () => counters.inFlight,
+    begun: () => counters.reads + counters.scans + replica.writesTaken,
+  });
+  const shared = new Map(
+    others.map((peer) => [peer.nodeId, sharedPartitions(placement, nodeId, peer.nodeId)]),
+  );
+  antiEntropy = startAntiEntropy({
+    turns: exchanges,
+    peers: () => others,
+    sharedWith: (id) => shared.get(id) as PartitionSet,
+    tempo: identity.tempo ?? DEFAULT_TEMPO,
+    clock,
+    timers,
+    random,
+    log,
+    busy: () => foreground.busy,
+  });
 
   return {
     clusterId,
@@ -145,6 +181,8 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
       const { owed, delivered, dropped } = replica.hints.status();
       return { owed, delivered, dropped: dropped + hintKeepers.dropped };
     },
+    antiEntropy,
+    exchanges,
     welcome: () => ({
       nodeId,
       clusterName,
@@ -163,6 +201,8 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
       watch.stop();
       delivery.stop();
       hintKeepers.stop();
+      antiEntropy.stop();
+      await exchanges.stop();
       await replica.close();
     },
   };

@@ -44,6 +44,8 @@ export interface Traffic {
   asks: number;
   bytesSent: number;
   bytesReceived: number;
+  /** Of that, bytes of the records that were copied, either way. */
+  recordBytes: number;
 }
 
 export interface CopyWindowOptions {
@@ -128,10 +130,12 @@ export class CopyWindow {
   onApplied(copy: KeyCopy, answer: ApplyAnswer): void {
     const isPull = copy.from === this.#options.peer;
     if (!isPull) this.#options.traffic.bytesReceived += CALL_BYTES;
+    const { record } = copy;
     copy.record = NO_BYTES;
     if (answer.kind === 'applied' || answer.kind === 'kept') {
       if (isPull) copy.group.counts.pulled += 1;
       else copy.group.counts.pushed += 1;
+      this.#options.traffic.recordBytes += record.length;
       this.#window = Math.min(this.#window + 1, MAX_WINDOW);
     } else if (this.#isRetried(copy, copy.to.nodeId, answer)) {
       return;

@@ -6,6 +6,7 @@ import type { Traffic } from './copy-window.js';
 import type { Pace } from './pace.js';
 
 const ASK_TIMEOUT_MS = 10_000;
+const LATE = 'its time was up';
 /** About what an ask or its reply costs on the wire beside what it carries. */
 const MESSAGE_BYTES = 40;
 
@@ -26,6 +27,8 @@ export interface Both<K extends AskKind> {
 }
 
 export interface DialogueOptions {
+  /** The node that asks. */
+  readonly from: string;
   readonly self: Peer;
   readonly peer: Peer;
   readonly clock: Clock;
@@ -40,7 +43,8 @@ export interface DialogueOptions {
  * stopped, or when one of them fails. After that whatever waits here resolves to undefined, so everything unwinds.
  */
 export class Dialogue {
-  readonly traffic: Traffic = { asks: 0, bytesSent: 0, bytesReceived: 0 };
+  readonly traffic: Traffic = { asks: 0, bytesSent: 0, bytesReceived: 0, recordBytes: 0 };
+  readonly from: string;
   readonly self: Peer;
   readonly peer: Peer;
   readonly #options: DialogueOptions;
@@ -54,12 +58,13 @@ export class Dialogue {
 
   constructor(options: DialogueOptions) {
     const { clock, timers, deadlineMs, signal } = options;
+    this.from = options.from;
     this.self = options.self;
     this.peer = options.peer;
     this.#options = options;
-    this.#cancelDeadline = timers.after(deadlineMs - clock.monotonicMs(), () => {
-      this.finish('late', 'its time was up');
-    });
+    const leftMs = deadlineMs - clock.monotonicMs();
+    this.#cancelDeadline = timers.after(leftMs, () => this.finish('late', LATE));
+    if (leftMs <= 0) this.finish('late', LATE);
     signal?.addEventListener('abort', this.#onAbort);
     if (signal?.aborted === true) this.#onAbort();
   }

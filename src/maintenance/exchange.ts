@@ -76,6 +76,8 @@ export interface ExchangeResult extends Readonly<Traffic> {
   readonly end: DialogueEnd;
   /** For people; empty when complete. */
   readonly reason: string;
+  /** Partitions that differ still, as far as it came: something was not copied. */
+  readonly partitionsLeft: number;
   /** Only partitions in which something differed. */
   readonly differences: readonly PartitionDifference[];
   readonly durationMs: number;
@@ -96,7 +98,8 @@ export async function exchange(
   const startedMs = clock.monotonicMs();
   const pace = new Pace(clock, timers, options.busy ?? (() => false));
   const { deadlineMs, signal } = options;
-  const dialogue = new Dialogue({ self, peer, clock, timers, pace, deadlineMs, signal });
+  const from = self.nodeId;
+  const dialogue = new Dialogue({ from, self, peer, clock, timers, pace, deadlineMs, signal });
   const copies = new CopyWindow({
     self,
     peer,
@@ -114,6 +117,7 @@ export async function exchange(
   return {
     ...dialogue.end,
     ...dialogue.traffic,
+    partitionsLeft: comparison.partitionsLeft,
     differences: comparison.differences,
     durationMs: clock.monotonicMs() - startedMs,
   };
@@ -129,6 +133,7 @@ class Comparison {
   readonly #options: ExchangeOptions;
   #partitions = 0;
   #done = 0;
+  #settled = 0;
 
   constructor(dialogue: Dialogue, copies: CopyWindow, options: ExchangeOptions) {
     this.#dialogue = dialogue;
@@ -136,9 +141,14 @@ class Comparison {
     this.#options = options;
   }
 
+  get partitionsLeft(): number {
+    return this.#partitions - this.#settled;
+  }
+
   async run(partitions: PartitionSet): Promise<void> {
     const first = await differingPartitions(this.#dialogue, partitions);
     if (first === undefined || first.size === 0) return;
+    this.#partitions = first.size;
     const segments = await this.#segmentsOf([...first.keys()]);
     if (segments.size > 0) await this.#settle(first, segments);
     this.#partitions = segments.size;
@@ -202,6 +212,7 @@ class Comparison {
       fenced: 0,
       corrupt: 0,
     };
+    let uncopied = 0;
     for (let at = 0; at < segments.length;) {
       const asked = segments.slice(at, at + SEGMENTS_AT_ONCE);
       const theirs = await this.#list(partition, asked);
@@ -211,9 +222,12 @@ class Comparison {
       at += theirs.listed;
       const { keys, corrupt } = keyDifferences(own, theirs);
       found.corrupt += corrupt;
-      await this.#copies.copy(this.#toCopy(keys, found), found);
+      const toCopy = this.#toCopy(keys, found);
+      uncopied += keys.length - toCopy.length;
+      await this.#copies.copy(toCopy, found);
     }
     if (found.differing > 0 || found.corrupt > 0) this.differences.push(found);
+    if (!this.#dialogue.over && uncopied + found.fenced + found.corrupt === 0) this.#settled += 1;
   }
 
   /** Counts the differences, and picks those that are to be copied. */
@@ -232,7 +246,7 @@ class Comparison {
 
   /** What the peer has of these segments, or of the first `listed` of them. Undefined: it has come to an end. */
   async #list(partition: number, segments: readonly number[]): Promise<KeysReply | undefined> {
-    const from = this.#dialogue.self.nodeId;
+    const { from } = this.#dialogue;
     const reply = await this.#dialogue.askPeer('keys', { from, partition, segments });
     if (reply === undefined || isSound(reply, segments.length)) return reply;
     this.#dialogue.finish(
@@ -244,7 +258,7 @@ class Comparison {
 
   /** What the own replica has of all these segments. */
   async #listOwn(partition: number, segments: readonly number[]): Promise<ListedKeys | undefined> {
-    const from = this.#dialogue.self.nodeId;
+    const { from } = this.#dialogue;
     const keys: Uint8Array[] = [];
     const headers: Uint8Array[] = [];
     const corrupt: Uint8Array[] = [];

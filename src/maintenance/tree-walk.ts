@@ -22,9 +22,9 @@ export async function differingPartitions(
   dialogue: Dialogue,
   partitions: PartitionSet,
 ): Promise<DifferingPartitions | undefined> {
-  const from = dialogue.self.nodeId;
-  // Nothing is equal to no digest: the replica answers all of its own.
-  const own = await dialogue.askSelf('digests', { from, partitions, combined: NOTHING });
+  const { from } = dialogue;
+  // Nobody's digests combine to nothing: the replica answers all of its own.
+  const own = await dialogue.askSelf('digests', { from, partitions, combined: NO_DIGEST });
   if (own === undefined || !isUsable(dialogue, dialogue.self.nodeId, own)) return undefined;
   const combined = combineDigests(partitions, own.digests);
   const theirs = await dialogue.askPeer('digests', { from, partitions, combined });
@@ -67,7 +67,7 @@ export async function differingSegments(
   partition: number,
   exact: boolean,
 ): Promise<DifferingSegments | undefined> {
-  const from = dialogue.self.nodeId;
+  const { from } = dialogue;
   const whole = await dialogue.askBoth('segments', {
     from,
     partition,
@@ -90,7 +90,7 @@ async function segmentsOfGroups(
   groups: readonly number[],
   wide: boolean,
 ): Promise<number[] | undefined> {
-  const from = dialogue.self.nodeId;
+  const { from } = dialogue;
   const request = { from, partition, groups: Uint8Array.from(groups), wide };
   const both = await dialogue.askBoth('segments', request);
   if (both === undefined) return undefined;

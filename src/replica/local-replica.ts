@@ -141,6 +141,7 @@ export class LocalReplica implements Peer {
   #stopping = false;
   #closing: Promise<void> | undefined;
   #driftRefusals = 0;
+  #writesTaken = 0;
 
   constructor(options: LocalReplicaOptions, folder: DataFolder, trees: Trees) {
     const { clock, timers, log, maxDriftMs } = options;
@@ -225,7 +226,13 @@ export class LocalReplica implements Peer {
     return this.#bound.stamp();
   }
 
+  /** How many writes of coordinators have come, copies not counted: work that somebody waits for. */
+  get writesTaken(): number {
+    return this.#writesTaken;
+  }
+
   apply(call: ApplyCall, slot: number): void {
+    if (call.source === 'write') this.#writesTaken += 1;
     const refusal = this.#stopping
       ? STOPPING
       : (this.#judge(call) ?? this.#commit.apply(call, slot));
