@@ -3,18 +3,19 @@ import { bytesToJson, jsonToBytes } from './byte-text.js';
 import { entryView } from './entry-view.js';
 import { errorView, usageError } from './failure.js';
 import { parseJson } from './json-text.js';
+import { parseTtlMs, TTL_RULE } from './settings.js';
 import { writtenView } from './written-view.js';
 
 const NAMES = { get: 'get', put: 'put', del: 'delete', delete: 'delete' } as const;
 
-/** A line of a batch: `{"op":"put","key":"a","value":"b"}`. Undefined fields and unknown ones are refused, by name. */
+/** A line of a batch: `{"op":"put","key":"a","value":"b","ttl":"30s"}`, the ttl where it is to expire. Undefined fields and unknown ones are refused, by name. */
 export function parseOperation(text: string): BatchOperation<Uint8Array> | { problem: string } {
   const parsed = parseJson(text);
   if (!parsed.ok) return { problem: parsed.reason };
   if (typeof parsed.value !== 'object' || parsed.value === null || Array.isArray(parsed.value)) {
     return { problem: 'is no JSON object' };
   }
-  const { op, key, value, ...rest } = parsed.value as Record<string, unknown>;
+  const { op, key, value, ttl, ...rest } = parsed.value as Record<string, unknown>;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) return { problem: `has an unknown field "${unknown}"` };
   if (typeof op !== 'string' || !Object.hasOwn(NAMES, op)) {
@@ -24,14 +25,17 @@ export function parseOperation(text: string): BatchOperation<Uint8Array> | { pro
   const keyBytes = jsonToBytes(key);
   if (keyBytes === undefined) return { problem: 'key: must be text or {"base64": ...}' };
   if (type !== 'put') {
-    return value === undefined
+    if (value !== undefined) return { problem: `value: does not go with "${op}"` };
+    return ttl === undefined
       ? { type, key: keyBytes }
-      : { problem: `value: does not go with "${op}"` };
+      : { problem: `ttl: does not go with "${op}"` };
   }
   const valueBytes = jsonToBytes(value);
-  return valueBytes === undefined
-    ? { problem: 'value: must be text or {"base64": ...}' }
-    : { type, key: keyBytes, value: valueBytes };
+  if (valueBytes === undefined) return { problem: 'value: must be text or {"base64": ...}' };
+  const put = { type, key: keyBytes, value: valueBytes };
+  if (ttl === undefined) return put;
+  const ttlMs = typeof ttl === 'string' ? parseTtlMs(ttl) : undefined;
+  return ttlMs === undefined ? { problem: `ttl: must be ${TTL_RULE}` } : { ...put, ttlMs };
 }
 
 /** The line that answers an operation. */

@@ -1,8 +1,8 @@
-const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** `500ms`, `5s`, `1.5m` or `2h` in milliseconds; undefined for anything else. A bare number is refused: of what? */
+/** `500ms`, `5s`, `1.5m`, `2h` or `7d` in milliseconds; undefined for anything else. A bare number is refused: of what? */
 export function parseDurationMs(text: string): number | undefined {
-  const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)$/.exec(text.trim());
+  const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)$/.exec(text.trim());
   if (match === null) return undefined;
   const [, amount = '', unit = ''] = match;
   return Math.round(Number(amount) * (UNIT_MS[unit] as number));

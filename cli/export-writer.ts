@@ -3,6 +3,7 @@ import { formatVersion } from '../src/core/version.js';
 import type { Entry } from '../src/index.js';
 import { stringify } from 'csv-stringify/sync';
 import { bytesToDisplay } from './byte-text.js';
+import { isoTime } from './entry-view.js';
 import { CommandFailure } from './failure.js';
 import { exportedEntry } from './import-entry.js';
 import { compactJson, parseJson } from './json-text.js';
@@ -36,8 +37,9 @@ export function createExportWriter(plan: ExportPlan): ExportWriter {
   }
 }
 
-function entryText({ key, value, version }: Entry<Uint8Array>): string {
-  return exportedEntry(key, value, formatVersion(version));
+function entryText({ key, value, version, expiresAtMs }: Entry<Uint8Array>): string {
+  const expiresAt = expiresAtMs === undefined ? undefined : isoTime(expiresAtMs);
+  return exportedEntry(key, value, formatVersion(version), expiresAt);
 }
 
 function valueText(entry: Entry<Uint8Array>): string {
@@ -60,6 +62,8 @@ function arrayWriter(text: (entry: Entry<Uint8Array>) => string): ExportWriter {
   };
 }
 
+const ENTRY_COLUMNS = 'key,value,version,expiresAt\n';
+
 function entryTable(): ExportWriter {
   let isFirst = true;
   return {
@@ -68,11 +72,13 @@ function entryTable(): ExportWriter {
       if (text === undefined || !isUtf8(entry.key)) {
         throw unsayable(entry, 'is not text', 'CSV holds only text; use --format jsonl.');
       }
-      const header = isFirst ? 'key,value,version\n' : '';
+      const header = isFirst ? ENTRY_COLUMNS : '';
       isFirst = false;
-      return header + stringify([[entry.keyText, text, formatVersion(entry.version)]]);
+      const { keyText, version, expiresAtMs } = entry;
+      const expiresAt = expiresAtMs === undefined ? '' : isoTime(expiresAtMs);
+      return header + stringify([[keyText, text, formatVersion(version), expiresAt]]);
     },
-    end: () => (isFirst ? 'key,value,version\n' : ''),
+    end: () => (isFirst ? ENTRY_COLUMNS : ''),
   };
 }
 

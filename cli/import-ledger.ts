@@ -45,6 +45,7 @@ export class ImportLedger {
   readonly firstRejections: Rejection[] = [];
   #stored = 0;
   #rejected = 0;
+  #expired = 0;
   /** Rejected records that may lie beyond the prefix: the next run meets those again, and counts them then. */
   readonly #rejectedAhead = new Set<number>();
   #isSaved = false;
@@ -67,6 +68,11 @@ export class ImportLedger {
   /** Of this run. */
   get stored(): number {
     return this.#stored;
+  }
+
+  /** Of this run: they had expired, and were not stored. */
+  get expired(): number {
+    return this.#expired;
   }
 
   /** Of all runs. */
@@ -94,6 +100,11 @@ export class ImportLedger {
 
   recordStored(index: number): void {
     this.#stored++;
+    this.#end(index);
+  }
+
+  recordExpired(index: number): void {
+    this.#expired++;
     this.#end(index);
   }
 

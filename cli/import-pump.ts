@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KvError } from '../src/core/errors.js';
+import { MAX_TTL_MS } from '../src/core/limits.js';
 import type { Kv } from '../src/index.js';
+import type { ImportedLife } from './import-entry.js';
 
 export interface PumpOptions {
   /** Puts under way at once. */
@@ -11,6 +13,8 @@ export interface PumpOptions {
   onDone(index: number): void;
   /** A put was refused for what it is (a value that is too long): trying again would not help. */
   onRejected(index: number, error: KvError): void;
+  /** The record had expired before it was stored: there is nothing to store. */
+  onExpired(index: number): void;
   /** Puts have begun to fail, or have recovered. */
   onTrouble(error: KvError | undefined): void;
   /** Something stopped the import. Called once; it is thrown by whatever is called next, too. */
@@ -42,7 +46,12 @@ export class ImportPump {
   }
 
   /** Undefined when the put has begun; else a promise of a moment when it may be offered again. Throws what stopped it. */
-  offer(index: number, key: Uint8Array, value: Uint8Array): Promise<void> | undefined {
+  offer(
+    index: number,
+    key: Uint8Array,
+    value: Uint8Array,
+    life?: ImportedLife,
+  ): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#stop.signal.aborted) throw new Error('the import was stopped');
     const name = Buffer.from(key).toString('latin1');
@@ -55,7 +64,7 @@ export class ImportPump {
     }
     this.#keys.add(name);
     this.#bytes += value.length;
-    void this.#putUntilDone(index, key, value).then(
+    void this.#putUntilDone(index, key, value, life).then(
       () => this.#ended(name, value.length),
       (error: unknown) => {
         this.#fail(error, index);
@@ -83,18 +92,24 @@ export class ImportPump {
     this.#stop.abort();
   }
 
-  async #putUntilDone(index: number, key: Uint8Array, value: Uint8Array): Promise<void> {
+  async #putUntilDone(
+    index: number,
+    key: Uint8Array,
+    value: Uint8Array,
+    life: ImportedLife | undefined,
+  ): Promise<void> {
     const beganMs = performance.now();
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
       try {
-        await this.#kv.put(key, value);
+        await this.#kv.put(key, value, life);
         this.#recovered();
         this.#options.onDone(index);
         return;
       } catch (error) {
         if (!(error instanceof KvError)) throw error;
         if (isAboutTheRecord(error)) {
-          this.#options.onRejected(index, error);
+          if (hadExpired(error, life)) this.#options.onExpired(index);
+          else this.#options.onRejected(index, error);
           return;
         }
         const isLate = performance.now() - beganMs >= this.#options.giveUpMs;
@@ -137,7 +152,14 @@ export class ImportPump {
   }
 }
 
-/** A bound of keys or values, and not of the request: another record may be within it. */
+/** An expiry is refused when it has passed, or is ten years away: which of the two it was needs no exact clock. */
+function hadExpired(error: KvError, life: ImportedLife | undefined): boolean {
+  if (life === undefined || !('expiresAtMs' in life)) return false;
+  const isPast = life.expiresAtMs < Date.now() + MAX_TTL_MS / 2;
+  return isPast && /^expiresAtMs\b/.test(error.message);
+}
+
+/** A bound of keys, values or expiries, and not of the request: another record may be within it. */
 function isAboutTheRecord(error: KvError): boolean {
-  return error.code === 'INVALID_ARGUMENT' && /^(?:key|value)\b/.test(error.message);
+  return error.code === 'INVALID_ARGUMENT' && /^(?:key|value|expiresAtMs)\b/.test(error.message);
 }

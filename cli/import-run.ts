@@ -47,6 +47,7 @@ export async function runImport(
     giveUpMs: settings.giveUpMs,
     onDone: (index) => ledger.recordStored(index),
     onRejected: (index, error) => ledger.recordRejected(index, error.message),
+    onExpired: (index) => ledger.recordExpired(index),
     onTrouble: (error) =>
       progress.note(
         error === undefined
@@ -123,10 +124,10 @@ async function pumpRecords(
       const entry = entryOf(plan, record);
       if (entry.ok) {
         ledger.duplicates.see(entry.key, line);
-        let room = pump.offer(index, entry.key, entry.value);
+        let room = pump.offer(index, entry.key, entry.value, entry.life);
         while (room !== undefined) {
           await room;
-          room = pump.offer(index, entry.key, entry.value);
+          room = pump.offer(index, entry.key, entry.value, entry.life);
         }
       } else {
         ledger.recordRejected(index, entry.reason);

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { CONSISTENCY_LEVELS, type Consistency } from '../src/core/consistency.js';
-import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../src/core/limits.js';
+import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, MAX_TTL_MS } from '../src/core/limits.js';
 import { hexToBytes } from './byte-text.js';
 import { formatDuration, parseDurationMs } from './durations.js';
 import { usageError } from './failure.js';
@@ -97,6 +97,21 @@ export function durationArgument(text: string): number {
     throw new InvalidArgumentError('It must be a duration with a unit: 500ms, 5s, 2m, 1h.');
   }
   return durationMs;
+}
+
+/** `30s`, `12h` or `7d` as the time that a value lives, in milliseconds; undefined for anything else and beyond the bound. */
+export function parseTtlMs(text: string): number | undefined {
+  const ttlMs = parseDurationMs(text);
+  return ttlMs !== undefined && ttlMs >= 1 && ttlMs <= MAX_TTL_MS ? ttlMs : undefined;
+}
+
+export const TTL_RULE = `a duration of 1ms to ${MAX_TTL_MS / 86_400_000}d with its unit, as in 500ms, 30s, 12h or 7d`;
+
+/** For `argParser`. */
+export function ttlArgument(text: string): number {
+  const ttlMs = parseTtlMs(text);
+  if (ttlMs === undefined) throw new InvalidArgumentError(`It must be ${TTL_RULE}.`);
+  return ttlMs;
 }
 
 /** For `argParser`: a whole number within bounds. */

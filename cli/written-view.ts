@@ -1,7 +1,7 @@
 import { formatVersion } from '../src/core/version.js';
 import type { Written } from '../src/index.js';
 import { bytesToDisplay, bytesToJson, type BytesJson } from './byte-text.js';
-import { writtenAt } from './entry-view.js';
+import { isoTime, writtenAt } from './entry-view.js';
 import { EXIT } from './exit-code.js';
 import { CommandFailure, receiptView, replicaLine, type ReceiptView } from './failure.js';
 import { jsonText, printRows, writeData, type Column, type OutputFormat } from './output.js';
@@ -11,16 +11,18 @@ export interface WrittenView {
   readonly key: BytesJson;
   readonly version: string;
   readonly writtenAt: string;
+  readonly expiresAt?: string;
   readonly shadowedBy?: string;
   readonly receipt?: ReceiptView;
 }
 
 export function writtenView(key: Uint8Array, written: Written): WrittenView {
-  const { version, shadowedBy, receipt } = written;
+  const { version, expiresAtMs, shadowedBy, receipt } = written;
   return {
     key: bytesToJson(key),
     version: formatVersion(version),
     writtenAt: writtenAt(version),
+    ...(expiresAtMs !== undefined && { expiresAt: isoTime(expiresAtMs) }),
     ...(shadowedBy !== undefined && { shadowedBy: formatVersion(shadowedBy) }),
     ...(receipt !== undefined && { receipt: receiptView(receipt) }),
   };
@@ -30,6 +32,7 @@ const COLUMNS: readonly Column<WrittenView>[] = [
   { title: 'KEY', cell: ({ key }) => displayKey(key) },
   { title: 'VERSION', cell: ({ version }) => version },
   { title: 'WRITTEN AT', cell: (view) => view.writtenAt },
+  { title: 'EXPIRES AT', cell: ({ expiresAt = '' }) => expiresAt },
   { title: 'SHADOWED BY', cell: ({ shadowedBy = '' }) => shadowedBy },
   {
     title: 'REPLICAS',

@@ -20,8 +20,8 @@ export function batchCommand(): Command {
     .addHelpText(
       'after',
       `
-Lines: {"op":"put","key":"a","value":"b"}, {"op":"get","key":"a"}, {"op":"del","key":"a"}; bytes that are not text are
-{"base64":"..."}. Each gets one line of JSON in answer, in the same order, whatever -o says. A batch is no transaction:
+Lines: {"op":"put","key":"a","value":"b"}, {"op":"get","key":"a"}, {"op":"del","key":"a"}; a put may have "ttl":"30s", after
+which it expires; bytes that are not text are {"base64":"..."}. Each gets one line of JSON in answer, in the same order, whatever -o says. A batch is no transaction:
 operations are carried out side by side; --at-once 1 makes each wait for the one before. Exit code 1 says that some failed.
 
 Example:

@@ -91,10 +91,11 @@ function columns(winners: readonly string[]): readonly Column<ExplainedReplica>[
   ];
 }
 
-function holds({ result, tombstone, expiresAtMs, reason }: ExplainedReplica): string {
+function holds({ result, tombstone, expiresAtMs, expired, reason }: ExplainedReplica): string {
   if (reason !== '') return `${result}: ${reason}`;
   if (tombstone) return 'tombstone';
-  return expiresAtMs === undefined ? result : `${result}, expires ${isoTime(expiresAtMs)}`;
+  if (expiresAtMs === undefined) return result;
+  return `${result}, ${expired ? 'expired' : 'expires'} ${isoTime(expiresAtMs)}`;
 }
 
 function sizeOf({ result, tombstone, valueBytes }: ExplainedReplica): string {
@@ -125,7 +126,10 @@ function viewOf(key: Uint8Array, report: ExplainReport) {
         valueBytes: replica.valueBytes,
         tombstone: replica.tombstone,
       }),
-      ...(replica.expiresAtMs !== undefined && { expiresAt: isoTime(replica.expiresAtMs) }),
+      ...(replica.expiresAtMs !== undefined && {
+        expiresAt: isoTime(replica.expiresAtMs),
+        expired: replica.expired,
+      }),
       ...(replica.reason !== '' && { reason: replica.reason }),
     })),
   };

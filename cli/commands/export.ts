@@ -36,8 +36,8 @@ export function exportCommand(): Command {
     .addHelpText(
       'after',
       `
-Writes {"key": ..., "value": ..., "version": ...} for each key, in the order of keys, at QUORUM unless --consistency says
-otherwise. A file appears only when it is complete.
+Writes {"key": ..., "value": ..., "version": ...} for each key, with "expiresAt" where it expires, in the order of keys, at QUORUM
+unless --consistency says otherwise. A file appears only when it is complete. With --values alone, expiries are lost.
 
 Examples:
   kvctl export backup.jsonl

@@ -12,7 +12,7 @@ import { parseKeyTemplate } from '../key-template.js';
 import { note, printFields } from '../output.js';
 import { RECORD_FORMATS, type RecordFormat } from '../record-reader.js';
 import { identityOf } from '../resume-point.js';
-import { countArgument, durationArgument, settingsOf } from '../settings.js';
+import { countArgument, durationArgument, settingsOf, ttlArgument } from '../settings.js';
 
 interface ImportOptions {
   readonly key?: string;
@@ -20,6 +20,7 @@ interface ImportOptions {
   readonly format?: RecordFormat;
   readonly concurrency: number;
   readonly giveUp: number;
+  readonly ttl?: number;
   readonly rejects?: string;
   readonly resumeFile?: string;
   readonly restart?: true;
@@ -46,6 +47,12 @@ export function importCommand(): Command {
         .default(60_000, '60s')
         .argParser(durationArgument),
     )
+    .addOption(
+      new Option(
+        '--ttl <duration>',
+        'records expire after so long: 30s, 12h, 7d (those that say so themselves: as they say)',
+      ).argParser(ttlArgument),
+    )
     .option('--rejects <file>', 'write rejected records there, as JSON lines')
     .option(
       '--resume-file <file>',
@@ -57,7 +64,8 @@ export function importCommand(): Command {
       `
 The key of a record is made from its fields: {name}, or {place.name} for a field of a field; {{ is a brace. A record that
 lacks a field is rejected. The value is the record as JSON. Without --key, records are what export writes:
-{"key": ..., "value": ...}. Of two records with one key, the later wins.
+{"key": ..., "value": ...}, with "expiresAt" where the value expires at that moment, or "ttl": "30s". Of two records with one
+key, the later wins. One that has expired already is counted and not stored.
 
 An interrupted import goes on where it stopped when the same command is run again. Exit code 1 says that records were
 rejected, or that the import stopped.
@@ -65,7 +73,8 @@ rejected, or that the import stopped.
 Examples:
   kvctl import cities.json --key 'city/{country}/{name}/{lat},{lng}'
   kvctl export --prefix city/ | kvctl --endpoints other:7101 import
-  kvctl import users.csv --key 'user/{id}' --value email`,
+  kvctl import users.csv --key 'user/{id}' --value email
+  kvctl import sessions.jsonl --key 'session/{id}' --ttl 12h`,
     )
     .action(async (file: string | undefined, options: ImportOptions, command: Command) => {
       const settings = settingsOf(command);
@@ -75,6 +84,7 @@ Examples:
       const plan = {
         key: options.key === undefined ? undefined : parseKeyTemplate(options.key),
         valueField: options.value?.split('.'),
+        ttlMs: options.ttl,
       };
       const input = openInput(file, 'name a file, or pipe one in');
       const resumeFile =
@@ -121,6 +131,8 @@ interface ImportReport {
   readonly stored: number;
   /** By all runs. */
   readonly rejected: number;
+  /** By this run: not stored, because they had expired. */
+  readonly expired: number;
   /** Records of this run whose key an earlier one had. */
   readonly duplicates: number;
   /** Whether there may be more of them, because not all keys could be remembered. */
@@ -134,6 +146,7 @@ function reportOf(ledger: ImportLedger, durationMs: number): ImportReport {
   return {
     stored: ledger.stored,
     rejected: ledger.rejected,
+    expired: ledger.expired,
     duplicates: ledger.duplicates.count,
     duplicatesAreMore: ledger.duplicates.isFull,
     resumedAfter: ledger.resumedAfter,
@@ -144,9 +157,12 @@ function reportOf(ledger: ImportLedger, durationMs: number): ImportReport {
 
 function fieldsOf(report: ImportReport): [string, string][] {
   const atLeast = report.duplicatesAreMore ? 'at least ' : '';
+  const { expired } = report;
+  const ended: [string, string][] = expired === 0 ? [] : [['had expired', formatCount(expired)]];
   return [
     ['stored', formatCount(report.stored)],
     ['rejected', formatCount(report.rejected)],
+    ...ended,
     ['duplicate keys', `${atLeast}${formatCount(report.duplicates)}`],
     ['resumed after', formatCount(report.resumedAfter)],
     ['took', formatDuration(report.durationMs)],

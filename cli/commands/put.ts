@@ -1,14 +1,16 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { DEFAULT_LIMITS } from '../../src/core/limits.js';
+import type { PutOptions } from '../../src/index.js';
 import { withKv } from '../connection.js';
 import { usageError } from '../failure.js';
 import { openInput, readWhole } from '../input.js';
-import { keyArgument, keyHexOption, settingsOf } from '../settings.js';
+import { keyArgument, keyHexOption, settingsOf, ttlArgument } from '../settings.js';
 import { printWritten, shadowFailure, writtenView } from '../written-view.js';
 
-interface PutOptions {
+interface Options {
   readonly keyHex?: true;
   readonly file?: string;
+  readonly ttl?: number;
   readonly receipt?: true;
 }
 
@@ -19,29 +21,39 @@ export function putCommand(): Command {
     .argument('[value]', 'value as text; - or nothing: standard input')
     .addOption(keyHexOption())
     .option('--file <path>', 'take the value from a file')
+    .addOption(
+      new Option('--ttl <duration>', 'the value expires after so long: 30s, 12h, 7d').argParser(
+        ttlArgument,
+      ),
+    )
     .option('--receipt', 'say which replicas have it')
     .addHelpText(
       'after',
       `
-Prints the version of the write. Exit code 4 says that a newer version hides it.
+Prints the version of the write. Exit code 4 says that a newer version hides it. With --ttl the key is absent again when the
+time is over, counted from the moment that the version names; a later put without --ttl stays.
 
 Examples:
   kvctl put user/42 '{"name":"Ada"}'
   kvctl put photo --file photo.jpg
+  kvctl put session/7f3a Ada --ttl 30m
   date | kvctl put now --consistency ALL`,
     )
     .action(
       async (
         keyText: string,
         valueText: string | undefined,
-        options: PutOptions,
+        options: Options,
         command: Command,
       ) => {
         const settings = settingsOf(command);
         const key = keyArgument(keyText, options.keyHex === true);
         const value = await valueOf(valueText, options.file);
-        const receipt = options.receipt === true;
-        const written = await withKv(settings, (kv) => kv.put(key, value, { receipt }));
+        const put: PutOptions = {
+          receipt: options.receipt === true,
+          ...(options.ttl !== undefined && { ttlMs: options.ttl }),
+        };
+        const written = await withKv(settings, (kv) => kv.put(key, value, put));
         await printWritten(settings.output ?? 'table', [writtenView(key, written)]);
         const shadowed = shadowFailure([written]);
         if (shadowed !== undefined) throw shadowed;

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { bytesToDisplay } from '../byte-text.js';
 import { withKv } from '../connection.js';
-import { entryView } from '../entry-view.js';
+import { entryView, isoTime } from '../entry-view.js';
 import { usageError } from '../failure.js';
 import { renderTable, writeData, type Column } from '../output.js';
 import { countArgument, keyArgument, keyHexOption, settingsOf } from '../settings.js';
@@ -22,6 +22,10 @@ type Found = Entry<Uint8Array | undefined>;
 const KEY: Column<Found> = { title: 'KEY', cell: ({ key }) => bytesToDisplay(key) };
 const VALUE: Column<Found> = { title: 'VALUE', cell: ({ value }) => preview(value) };
 const VERSION: Column<Found> = { title: 'VERSION', cell: (entry) => entryView(entry).version };
+const EXPIRES_AT: Column<Found> = {
+  title: 'EXPIRES AT',
+  cell: ({ expiresAtMs }) => (expiresAtMs === undefined ? '-' : isoTime(expiresAtMs)),
+};
 const PREVIEW_CHARACTERS = 60;
 /** A table is set in blocks of so many rows, so that a scan of any size takes bounded memory. */
 const ROWS_A_BLOCK = 500;
@@ -44,7 +48,8 @@ export function scanCommand(): Command {
     .addHelpText(
       'after',
       `
-A table shows the beginning of each value; -o raw prints key, tab and value as they are, -o jsonl one object a line.
+A table shows the beginning of each value, and when it expires where some do; -o raw prints key, tab and value as they are,
+-o jsonl one object a line. What is deleted or has expired is not printed.
 
 Examples:
   kvctl scan city/CH/ --limit 10
@@ -128,18 +133,21 @@ async function printBlocks(
   columns: readonly Column<Found>[],
 ): Promise<void> {
   let block: Found[] = [];
-  let isFirst = true;
+  let shown: readonly Column<Found>[] = [];
   const print = async () => {
-    const table = renderTable(columns, block);
-    await writeData(isFirst ? table : table.slice(table.indexOf('\n') + 1));
-    isFirst = false;
+    const expires = shown.length > columns.length || block.some(({ expiresAtMs }) => expiresAtMs);
+    const wanted = expires ? [...columns, EXPIRES_AT] : columns;
+    const table = renderTable(wanted, block);
+    // A block that begins to tell expiries has a header of its own.
+    await writeData(wanted.length === shown.length ? table.slice(table.indexOf('\n') + 1) : table);
+    shown = wanted;
     block = [];
   };
   for await (const entry of entries) {
     block.push(entry);
     if (block.length === ROWS_A_BLOCK) await print();
   }
-  if (isFirst || block.length > 0) await print();
+  if (shown.length === 0 || block.length > 0) await print();
 }
 
 function preview(value: Uint8Array | undefined): string {

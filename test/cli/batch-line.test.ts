@@ -16,6 +16,10 @@ describe('a line of a batch', () => {
       key: Buffer.from('a'),
     });
     expect(parseOperation('{"op":"del","key":"a"}')).toMatchObject({ type: 'delete' });
+    expect(parseOperation('{"op":"put","key":"a","value":"b","ttl":"1.5m"}')).toMatchObject({
+      type: 'put',
+      ttlMs: 90_000,
+    });
   });
 
   test.each([
@@ -26,7 +30,10 @@ describe('a line of a batch', () => {
     ['{"op":"get"}', /^key: must be/],
     ['{"op":"put","key":"a"}', /^value: must be/],
     ['{"op":"get","key":"a","value":"b"}', /^value: does not go/],
-    ['{"op":"get","key":"a","ttl":1}', /^has an unknown field "ttl"/],
+    ['{"op":"get","key":"a","tll":"1s"}', /^has an unknown field "tll"/],
+    ['{"op":"get","key":"a","ttl":"1s"}', /^ttl: does not go with "get"/],
+    ['{"op":"put","key":"a","value":"b","ttl":30}', /^ttl: must be a duration of 1ms to 3650d/],
+    ['{"op":"put","key":"a","value":"b","ttl":"0s"}', /^ttl: must be/],
   ])('%s is refused, naming the field', (text, problem) => {
     expect(parseOperation(text)).toEqual({ problem: expect.stringMatching(problem) });
   });

@@ -7,12 +7,13 @@ describe('durations', () => {
     ['5s', 5_000],
     ['1.5m', 90_000],
     ['2h', 7_200_000],
+    ['7d', 604_800_000],
     ['0s', 0],
   ])('read %s', (text, durationMs) => {
     expect(parseDurationMs(text)).toBe(durationMs);
   });
 
-  test.each(['5', '', 's', '-5s', '5 s', '1e3s', '5d', '5sec'])('refuse %j', (text) => {
+  test.each(['5', '', 's', '-5s', '5 s', '1e3s', '5w', '5sec'])('refuse %j', (text) => {
     expect(parseDurationMs(text)).toBeUndefined();
   });
 

@@ -5,13 +5,18 @@ import { entryOf } from '../../cli/import-entry.js';
 import { readRecords, type RecordFormat } from '../../cli/record-reader.js';
 import type { Entry } from '../../src/index.js';
 
-function entry(key: Uint8Array | string, value: Uint8Array | string): Entry<Uint8Array> {
+function entry(
+  key: Uint8Array | string,
+  value: Uint8Array | string,
+  expiresAtMs?: number,
+): Entry<Uint8Array> {
   const keyBytes = Buffer.from(key as string);
   return {
     key: keyBytes,
     keyText: keyBytes.toString(),
     value: Buffer.from(value as string),
     version: { wallMs: 1, logical: 2, writerHi: 3, writerLo: 4 },
+    ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
   };
 }
 
@@ -32,10 +37,11 @@ async function readBack(text: string, format: RecordFormat): Promise<string[]> {
   const found: string[] = [];
   for await (const batch of readRecords(chunks(), format)) {
     for (const record of batch) {
-      const read = entryOf({ key: undefined, valueField: undefined }, record);
+      const plan = { key: undefined, valueField: undefined, ttlMs: undefined };
+      const read = entryOf(plan, record);
       found.push(
         read.ok
-          ? `${Buffer.from(read.key).toString('hex')}=${Buffer.from(read.value).toString('hex')}`
+          ? `${Buffer.from(read.key).toString('hex')}=${Buffer.from(read.value).toString('hex')} ${JSON.stringify(read.life)}`
           : read.reason,
       );
     }
@@ -45,6 +51,7 @@ async function readBack(text: string, format: RecordFormat): Promise<string[]> {
 
 describe('an export', () => {
   const bytes = fc.uint8Array({ maxLength: 12 });
+  const expiry = fc.option(fc.integer({ min: 1, max: 2 ** 47 }), { nil: undefined });
   const text = fc
     .string({ unit: 'grapheme', maxLength: 12 })
     .map((value) => new Uint8Array(Buffer.from(value)));
@@ -52,12 +59,12 @@ describe('an export', () => {
   test.each(['jsonl', 'json', 'csv'] as const)('as %s is read back as it was', async (format) => {
     const content = format === 'csv' ? text : bytes;
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.tuple(content, content)), async (pairs) => {
-        const entries = pairs.map(([key, value]) => entry(key, value));
+      fc.asyncProperty(fc.array(fc.tuple(content, content, expiry)), async (all) => {
+        const entries = all.map(([key, value, expiresAtMs]) => entry(key, value, expiresAtMs));
         expect(await readBack(write({ format }, entries), format)).toEqual(
           entries.map(
-            ({ key, value }) =>
-              `${Buffer.from(key).toString('hex')}=${Buffer.from(value).toString('hex')}`,
+            ({ key, value, expiresAtMs }) =>
+              `${Buffer.from(key).toString('hex')}=${Buffer.from(value).toString('hex')} ${JSON.stringify(expiresAtMs && { expiresAtMs })}`,
           ),
         );
       }),
@@ -93,6 +100,6 @@ describe('an export', () => {
   test('of nothing is an empty file of its format', () => {
     expect(write({}, [])).toBe('');
     expect(write({ format: 'json' }, [])).toBe('[]\n');
-    expect(write({ format: 'csv' }, [])).toBe('key,value,version\n');
+    expect(write({ format: 'csv' }, [])).toBe('key,value,version,expiresAt\n');
   });
 });

@@ -36,6 +36,7 @@ function start(options: Partial<PumpOptions> = {}) {
     giveUpMs: 60_000,
     onDone: (index) => events.push(`done ${index}`),
     onRejected: (index, error) => events.push(`rejected ${index}: ${error.message}`),
+    onExpired: (index) => events.push(`expired ${index}`),
     onTrouble: (error) => events.push(error === undefined ? 'well again' : `trouble ${error.code}`),
     onFailure: (error) => events.push(`failed: ${(error as Error).message}`),
     ...options,
@@ -95,6 +96,16 @@ describe('the puts of an import', () => {
     kv.take().succeed();
     await pump.drain();
     expect(events).toEqual(['rejected 0: value: 9 bytes, the limit is 8', 'done 1']);
+  });
+
+  test('that are refused for their expiry had expired, or are rejected when it is too far away', async () => {
+    const { kv, events, pump } = start();
+    for (const [index, expiresAtMs] of [1_000, 2 ** 47].entries()) {
+      pump.offer(index, Buffer.from('a'), Buffer.from('v'), { expiresAtMs });
+      kv.take().fail(new KvError('INVALID_ARGUMENT', 'expiresAtMs: no'));
+      await pump.drain();
+    }
+    expect(events).toEqual(['expired 0', 'rejected 1: expiresAtMs: no']);
   });
 
   test.each([

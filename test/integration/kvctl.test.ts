@@ -149,6 +149,59 @@ describe('keys', () => {
   });
 });
 
+describe('values that expire', () => {
+  test('are told with the moment, wherever they are shown', async () => {
+    const put = await kvctl('put', 'ttl/long', 'v', '--ttl', '1h', '-o', 'json');
+    const { writtenAt, expiresAt } = JSON.parse(put.stdout) as Record<string, string>;
+    expect(Date.parse(expiresAt as string) - Date.parse(writtenAt as string)).toBe(3_600_000);
+    const got = await kvctl('get', 'ttl/long', '-o', 'json');
+    expect(JSON.parse(got.stdout)).toMatchObject({ value: 'v', expiresAt });
+    await kvctl('put', 'ttl/stays', 'w');
+    const table = (await kvctl('scan', 'ttl/', '--keys-only')).stdout.split('\n');
+    expect(table[0]).toMatch(/^KEY +VERSION +EXPIRES AT$/);
+    expect(table[1]).toMatch(new RegExp(`^ttl/long .* ${expiresAt}$`));
+    expect(table[2]).toMatch(/^ttl\/stays .* -$/);
+    expect((await kvctl('explain', 'ttl/long')).stdout).toContain(`found, expires ${expiresAt}`);
+
+    const exported = (await kvctl('export', '--prefix', 'ttl/')).stdout;
+    await kvctl('del', 'ttl/long', 'ttl/stays');
+    expect((await kvctlWith(exported, 'import')).code).toBe(0);
+    const restored = await kvctl('scan', 'ttl/', '-o', 'jsonl');
+    const lines = restored.stdout.trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { key: 'ttl/long', value: 'v', expiresAt },
+      { key: 'ttl/stays', value: 'w' },
+    ]);
+    expect(lines[1]).not.toContain('expiresAt');
+  });
+
+  test('are absent when their time has come, and are not imported after it', async () => {
+    const put = await kvctl('put', 'brief/a', 'v', '--ttl', '1s', '-o', 'json');
+    const { expiresAt } = JSON.parse(put.stdout) as { expiresAt: string };
+    await kvctlWith('{"op":"put","key":"brief/b","value":"v","ttl":"1s"}', 'batch');
+    const brief = ['brief/a', 'brief/b'];
+    await eventually('both have expired', async () =>
+      (await kv.getMany(brief)).every((value) => value === undefined),
+    );
+    expect(await kvctl('get', 'brief/a')).toMatchObject({ code: 3, stdout: '' });
+    expect((await kvctl('scan', 'brief/', '--keys-only', '-o', 'raw')).stdout).toBe('');
+    const explained = await kvctl('explain', 'brief/a');
+    expect(explained.stdout).toContain(`found, expired ${expiresAt}`);
+    expect(explained.stdout).toContain('a value that has expired, so the key is absent');
+
+    const lines = [
+      `{"key":"brief/a","value":"v","expiresAt":"${expiresAt}"}`,
+      '{"key":"brief/c","value":"v","ttl":"1h"}',
+    ];
+    const imported = await kvctlWith(lines.join('\n'), 'import', '-o', 'json');
+    expect(imported.code).toBe(0);
+    expect(JSON.parse(imported.stdout)).toMatchObject({ stored: 1, expired: 1, rejected: 0 });
+    expect(await kv.get('brief/a')).toBeUndefined();
+    await kv.put('brief/a', 'written later');
+    expect(await kv.get('brief/a')).toBe('written later');
+  });
+});
+
 describe('what goes wrong', () => {
   test.each([
     [['get'], "missing required argument 'key'"],
@@ -161,6 +214,7 @@ describe('what goes wrong', () => {
     [['get', 'zz', '--key-hex'], 'hexadecimal'],
     [['import', 'x.json', '--key', '{'], '--key: '],
     [['put', 'x', 'y', '--file', 'z'], 'both give the value'],
+    [['put', 'x', 'y', '--ttl', '30'], 'a duration of 1ms to 3650d'],
   ] as const)('in usage exits with 2: %j', async (args, message) => {
     const { code, stdout, stderr } = await kvctl(...args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
