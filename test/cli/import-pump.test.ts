@@ -101,7 +101,9 @@ describe('the puts of an import', () => {
   test('that are refused for their expiry had expired, or are rejected when it is too far away', async () => {
     const { kv, events, pump } = start();
     for (const [index, expiresAtMs] of [1_000, 2 ** 47].entries()) {
-      pump.offer(index, Buffer.from('a'), Buffer.from('v'), { expiresAtMs });
+      expect(
+        pump.offer(index, Buffer.from('a'), Buffer.from('v'), { expiresAtMs }),
+      ).toBeUndefined();
       kv.take().fail(new KvError('INVALID_ARGUMENT', 'expiresAtMs: no'));
       await pump.drain();
     }
