@@ -18,6 +18,8 @@ export interface Ask {
   readonly zone?: string;
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** Of a put. */
+  readonly ttlMs?: number;
 }
 
 /** What a value is padded with to its size; only what comes before it is told in histories. */
@@ -256,7 +258,9 @@ export class SimClient {
 
   #beginPut(key: string, ask: Ask): Draft {
     const value = this.#world.nextToken();
-    return this.#begin({ op: 'put', key, level: ask.level, zone: ask.zone ?? '', value });
+    const { level, zone = '', ttlMs } = ask;
+    const started = { op: 'put', key, level, zone, value } as const;
+    return this.#begin(ttlMs === undefined ? started : { ...started, ttlMs });
   }
 
   #beginDelete(key: string, ask: Ask): Draft {

@@ -1,5 +1,13 @@
 import { hash32 } from '../../src/core/hash.js';
-import { compareRecords, isIntact, versionOf } from '../../src/core/record.js';
+import {
+  compareRecords,
+  decodeRecord,
+  encodeRecord,
+  expiryOf,
+  isIntact,
+  versionOf,
+} from '../../src/core/record.js';
+import { formatVersion } from '../../src/core/version.js';
 import type { Linker, NodeAnswer } from '../../src/io/link.js';
 import { isReplicaFailure, type ApplyAnswer, type ReplicaFailure } from '../../src/io/peer.js';
 import { CLOCK_BOUND_KEY } from '../../src/replica/meta.js';
@@ -158,6 +166,51 @@ export const DEFECTS: readonly KnownDefect[] = [
           },
         };
       }),
+  },
+  {
+    name: 'expiry is taken as a version',
+    laws: 'abdi',
+    workloads: ['expiring'],
+    store: (opener) =>
+      wrapStore(opener, (store) => {
+        const newest = new Map<string, Uint8Array>();
+        return {
+          batch: () => {
+            const batch = store.batch();
+            return wrapBatch(batch, {
+              put: (key, value) => {
+                const before = newest.get(nameOf(key));
+                const loses =
+                  isRecordKey(key) && before !== undefined && endOf(value) < endOf(before);
+                const kept = loses ? before : Uint8Array.from(value);
+                newest.set(nameOf(key), kept);
+                batch.put(key, kept);
+              },
+            });
+          },
+        };
+      }),
+  },
+  {
+    name: 'a retry begins its time to live anew',
+    laws: 'di',
+    workloads: ['expiring'],
+    linker(linker) {
+      const sent = new Set<string>();
+      return wrapLinker(linker, (call, link) => {
+        const fields = call.kind === 'put' ? decodeRecord(call.record) : undefined;
+        if (fields?.expiresAtMs === undefined) {
+          link.send(call);
+          return;
+        }
+        const name = `${nameOf(call.key)} ${formatVersion(fields.version)}`;
+        const again = { ...fields, expiresAtMs: fields.expiresAtMs + 100 };
+        link.send(
+          sent.has(name) ? callLike(call, { record: encodeRecord(call.key, again) }) : call,
+        );
+        sent.add(name);
+      });
+    },
   },
   {
     name: 'the bound of the clock is lost in a restart',
@@ -319,6 +372,11 @@ export function cloneWriters(linker: Linker): Linker {
     const shared = { wallMs: wallMs - (wallMs % 100), logical: 0, writerHi: 1, writerLo: 1 };
     link.send(callLike(call, { record: restamped(call.key, call.record, shared) }));
   });
+}
+
+/** The version that a record would have whose expiry counted as one. */
+function endOf(record: Uint8Array): number {
+  return expiryOf(record) ?? versionOf(record).wallMs;
 }
 
 function sameVersion(a: Uint8Array, b: Uint8Array): boolean {

@@ -30,6 +30,8 @@ export interface HistoryEntry {
   readonly stamps?: readonly string[];
   /** Of a write: true where its stamp is not from the clock of its SDK, but of the node or given by the caller. */
   readonly foreignStamp?: boolean;
+  /** Of a put that expires: how long after its stamp. */
+  readonly ttlMs?: number;
   /** Of a write: how many calls carried it to a node. */
   readonly attempts?: number;
   /** Of a get: at least this version was asked for. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { formatVersion } from '../../src/core/version.js';
 import type { Evidence, StoredRecord } from './check/evidence.js';
 import { fromJsonLines, toJsonLines, type HistoryEntry } from './history.js';
 import { judge } from './run.js';
@@ -55,6 +56,8 @@ function evidence(
     damaged: new Set(),
     nodeStamps: [],
     clocksSane: true,
+    startWallMs: 1_000,
+    clockErrorMs: 5,
     forgot: false,
     ...rest,
   };
@@ -206,6 +209,33 @@ describe('the laws', () => {
       one.index === 7 ? { ...one, value: 'a', version: '1' } : one,
     );
     expect(lawsBroken(stale, evidence(B, [A, B]))).toContain('h');
+  });
+
+  test('(i) what has expired is not read, give or take the error of clocks, and what has not is', () => {
+    // Stamped 10 ms after the start, it expires 20 ms later.
+    const version = formatVersion({ wallMs: 1_010, logical: 0, writerHi: 0, writerLo: 0 });
+    const put = entry('put', 1, 2, { value: 'a', version, ttlMs: 20 });
+    const held = { ...stored(version, 'a'), expiresAtMs: 1_030 };
+    const seen = evidence(held, [held]);
+    const found = (call: number, back: number) => entry('get', call, back, { value: 'a', version });
+    const gone = (call: number, back: number) => entry('get', call, back, { version });
+    expect(lawsBroken([put, found(3, 34), gone(35, 36)], seen)).toBe('');
+    expect(lawsBroken([put, found(34, 60), gone(24, 25)], seen)).toBe('');
+    expect(lawsBroken([put, found(35, 36)], seen)).toBe('i');
+    expect(lawsBroken([put, gone(23, 24)], seen)).toBe('i');
+    const scan = (call: number, back: number) =>
+      entry('scan', call, back, { key: '', range: { gte: '', lt: '' }, found: [] });
+    expect(lawsBroken([put, scan(24, 25)], seen)).toBe('');
+    expect(lawsBroken([put, scan(23, 24)], seen)).toBe('b');
+  });
+
+  test('(i) a record expires as long after its stamp as was asked', () => {
+    const version = formatVersion({ wallMs: 1_010, logical: 0, writerHi: 0, writerLo: 0 });
+    const put = entry('put', 1, 2, { value: 'a', version, ttlMs: 20 });
+    const later = { ...stored(version, 'a'), expiresAtMs: 1_031 };
+    const never = stored(version, 'a');
+    expect(lawsBroken([put], evidence(later, [later]))).toBe('i');
+    expect(lawsBroken([put], evidence(never, [never]))).toBe('i');
   });
 
   test('histories survive being written as JSON lines', () => {

@@ -4,7 +4,7 @@ import type { Kernel, Owner, SimEvent } from './kernel.js';
 import type { Stream } from './seed.js';
 
 /** When every simulated machine believes to have started, more or less: 2023-11-14. */
-const START_WALL_MS = 1_700_000_000_000;
+export const START_WALL_MS = 1_700_000_000_000;
 
 /** The clock of one machine. It outlives the processes that run there. */
 export class MachineClock implements Clock {
@@ -14,6 +14,7 @@ export class MachineClock implements Clock {
   #wallBaseMs: number;
   #monotonicBaseMs: number;
   #sinceMs = 0;
+  #worstErrorMs = 0;
 
   /** `originMs`: what the monotonic clock shows at the start; of two machines they must not be comparable by accident. */
   constructor(kernel: Kernel, originMs: number, skewMs = 0, rate = 1) {
@@ -21,6 +22,7 @@ export class MachineClock implements Clock {
     this.#rate = rate;
     this.#wallBaseMs = START_WALL_MS + skewMs;
     this.#monotonicBaseMs = originMs;
+    this.#noteError();
   }
 
   wallMs(): number {
@@ -36,10 +38,17 @@ export class MachineClock implements Clock {
     return this.wallMs() - (START_WALL_MS + this.#kernel.nowMs);
   }
 
+  /** The furthest that the wall has been from true time so far, either way. */
+  get worstErrorMs(): number {
+    this.#noteError();
+    return this.#worstErrorMs;
+  }
+
   /** Sets the wall to `skewMs` ahead of true time, at once. The monotonic clock does not move. */
   setSkew(skewMs: number): void {
     this.#rebase();
     this.#wallBaseMs = START_WALL_MS + this.#kernel.nowMs + skewMs;
+    this.#noteError();
   }
 
   /** From now on both clocks run `rate` times as fast as true time. */
@@ -52,7 +61,13 @@ export class MachineClock implements Clock {
     return this.#rate;
   }
 
+  /** An error grows evenly between two changes of the clock, so it is worst at one of them. */
+  #noteError(): void {
+    this.#worstErrorMs = Math.max(this.#worstErrorMs, Math.abs(this.skewMs));
+  }
+
   #rebase(): void {
+    this.#noteError();
     const passedMs = (this.#kernel.nowMs - this.#sinceMs) * this.#rate;
     this.#wallBaseMs += passedMs;
     this.#monotonicBaseMs += passedMs;

@@ -17,6 +17,7 @@ export interface Started {
   readonly minVersion?: string;
   readonly range?: { readonly gte: string; readonly lt: string };
   readonly foreignStamp?: boolean;
+  readonly ttlMs?: number;
 }
 
 export interface Ended {
@@ -104,6 +105,7 @@ function entryOf(draft: Draft, nowMs: number, endOrder: number): HistoryEntry {
     ...(version === undefined ? {} : { version }),
     ...(isWrite ? { stamps: [...stamps], attempts } : {}),
     ...(minVersion === undefined ? {} : { minVersion }),
+    ...(started.ttlMs === undefined ? {} : { ttlMs: started.ttlMs }),
     ...(started.foreignStamp === true ? { foreignStamp: true } : {}),
     ...(ended?.holders === undefined ? {} : { holders: ended.holders }),
     ...(range === undefined ? {} : { range }),

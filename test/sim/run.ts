@@ -2,6 +2,7 @@ import type { Consistency } from '../../src/core/consistency.js';
 import { checkAcknowledged } from './check/acknowledged.js';
 import { checkEqual } from './check/equal.js';
 import type { Evidence, Violation } from './check/evidence.js';
+import { checkExpiry } from './check/expiry.js';
 import { checkFreshness } from './check/freshness.js';
 import { checkGenuine } from './check/genuine.js';
 import { checkLinearizable } from './check/linearizable.js';
@@ -120,6 +121,7 @@ export function judge(
     ...checkVersions(history, evidence),
     ...checkRetries(history, evidence),
     ...checkOutcomes(history, evidence),
+    ...checkExpiry(history, evidence),
     ...checkLinearizable(history),
   ];
 }

@@ -98,6 +98,19 @@ export const WORKLOADS = {
     );
   }),
 
+  /** Values that expire, among others that do not, each soon enough to be read before and after. */
+  expiring: forever((client, { keys }) => {
+    const { stream } = client;
+    const key = stream.pick(keys);
+    const ask: Ask = { level: 'QUORUM', timeoutMs: somePatience(stream) };
+    const choice = stream.fraction();
+    if (choice < 0.25) {
+      return client.put(key, { ...ask, ttlMs: stream.pick([1, 100, 500, 1_500, 4_000]) });
+    }
+    if (choice < 0.4) return client.put(key, ask);
+    return choice < 0.85 ? client.get(key, ask) : client.scan('key/', 'key0', false, 100, ask);
+  }),
+
   /** Reads never older than what it has read or written, by `minVersion`, at levels that do not give that themselves. */
   sessions: async (client, shape, going) => {
     const { stream } = client;

@@ -16,7 +16,7 @@ import { SimDisk } from './disk.js';
 import { Kernel } from './kernel.js';
 import { Network } from './network.js';
 import { SimNode } from './node.js';
-import { MachineClock } from './process.js';
+import { MachineClock, START_WALL_MS } from './process.js';
 import { Recorder } from './recorder.js';
 import { createStream, type Stream } from './seed.js';
 import type { Shape } from './shape.js';
@@ -238,6 +238,8 @@ export class World {
       damaged: this.damagedKeys(),
       nodeStamps: this.#nodeStamps,
       clocksSane: this.clocksSane,
+      startWallMs: START_WALL_MS,
+      clockErrorMs: Math.max(...this.nodes.map((_, host) => this.clockOf(host).worstErrorMs)),
       forgot: this.forgot,
     };
   }
@@ -313,6 +315,7 @@ function storedRecord(node: string, storeKey: Uint8Array, value: Uint8Array): St
     version: formatVersion(versionOf(value)),
     digest: formatDigest(value),
     tombstone: fields?.tombstone ?? false,
+    ...(fields?.expiresAtMs === undefined ? {} : { expiresAtMs: fields.expiresAtMs }),
     value:
       fields === undefined || fields.tombstone
         ? undefined

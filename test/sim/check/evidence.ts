@@ -16,6 +16,9 @@ export interface Evidence {
   readonly nodeStamps: readonly { readonly node: string; readonly version: string }[];
   /** False: a clock was further off than `maxDriftMs` for a time. */
   readonly clocksSane: boolean;
+  /** What clocks that are right showed when the run began, and how far that of any node was off at the worst. */
+  readonly startWallMs: number;
+  readonly clockErrorMs: number;
   /** Whether a disk was emptied or put back to an older state. */
   readonly forgot: boolean;
 }
@@ -33,6 +36,8 @@ export interface StoredRecord {
   readonly tombstone: boolean;
   /** Absent for a tombstone. */
   readonly value: string | undefined;
+  /** Wall ms; absent: it does not expire. */
+  readonly expiresAtMs?: number;
 }
 
 /** A promise that was not kept. */

@@ -1,6 +1,7 @@
 import type { Consistency } from '../../../src/core/consistency.js';
 import { isWrite, observationsOf, type History, type HistoryEntry } from '../history.js';
 import type { Evidence, Violation } from './evidence.js';
+import { expiryOf, mayHaveExpired } from './expiry.js';
 import { overlap, shareOf, type Share } from './levels.js';
 
 const LAW = '(b) reads are fresh and never go backwards';
@@ -12,10 +13,12 @@ interface Known {
   readonly entry: HistoryEntry;
 }
 
-/** A tombstone that was written, and when that began. */
+/** What explains that nothing is found: a tombstone, or a value that expires, with the beginning of its write. */
 interface Deletion {
   readonly call: number;
   readonly stamp: string;
+  /** Wall ms; of a tombstone 0. */
+  readonly fromMs: number;
 }
 
 interface Reading {
@@ -87,7 +90,7 @@ function checkKey(
       if (!overlap(one.share, read.share, all)) continue;
       if (one.version > (floor?.version ?? '')) floor = one;
     }
-    if (floor === undefined || satisfies(read, floor.version, deletions)) continue;
+    if (floor === undefined || satisfies(read, floor.version, deletions, evidence)) continue;
     const problem = `read ${read.version ?? 'nothing'}, though ${floor.version} was known before it began`;
     violations.push({ law: LAW, key, problem, entries: [floor.entry, read.entry] });
   }
@@ -102,22 +105,32 @@ function checkKey(
 }
 
 /** A scan that finds nothing has found a tombstone whose version it does not tell; some deletion must explain it. */
-function satisfies(read: Reading, floor: string, deletions: readonly Deletion[]): boolean {
-  if (read.version !== undefined) return read.version >= floor;
-  return deletions.some(({ call, stamp }) => call < read.entry.return && stamp >= floor);
+function satisfies(
+  { version, entry }: Reading,
+  floor: string,
+  deletions: readonly Deletion[],
+  evidence: Evidence,
+): boolean {
+  if (version !== undefined) return version >= floor;
+  return deletions.some(
+    ({ call, stamp, fromMs }) =>
+      call < entry.return && stamp >= floor && mayHaveExpired(fromMs, entry, evidence),
+  );
 }
 
 /** Those that reached a disk: no other can explain anything. */
 function deletionsByKey(history: History, evidence: Evidence): Map<string, Deletion[]> {
-  const tombstones = new Set<string>();
-  for (const { key, version, tombstone } of evidence.stored) {
-    if (tombstone) tombstones.add(`${key}@${version}`);
+  const ends = new Set<string>();
+  for (const { key, version, tombstone, expiresAtMs } of evidence.stored) {
+    if (tombstone || expiresAtMs !== undefined) ends.add(`${key}@${version}`);
   }
   const deletions = new Map<string, Deletion[]>();
-  for (const { op, key, call, stamps = [] } of history) {
-    if (op !== 'delete') continue;
+  for (const entry of history) {
+    const { op, key, call, ttlMs, stamps = [] } = entry;
+    if (op !== 'delete' && ttlMs === undefined) continue;
     for (const stamp of stamps) {
-      if (tombstones.has(`${key}@${stamp}`)) listOf(deletions, key).push({ call, stamp });
+      const fromMs = op === 'delete' ? 0 : expiryOf(entry, stamp);
+      if (ends.has(`${key}@${stamp}`)) listOf(deletions, key).push({ call, stamp, fromMs });
     }
   }
   return deletions;
