@@ -5,6 +5,7 @@ import {
   encodeRecord,
   expiryOf,
   isIntact,
+  isTombstone,
   versionOf,
 } from '../../src/core/record.js';
 import { formatVersion } from '../../src/core/version.js';
@@ -190,6 +191,26 @@ export const DEFECTS: readonly KnownDefect[] = [
           },
         };
       }),
+  },
+  {
+    name: 'what has expired is served',
+    laws: 'i',
+    workloads: ['expiring'],
+    coordinator: (coordinator) => {
+      const alive = new Map<string, Uint8Array>();
+      return wrapCoordinator(coordinator, (operation) => ({
+        onAnswer: (answer) => {
+          const { record } = answer;
+          const name = nameOf(operation.key);
+          const before = alive.get(name);
+          if (record !== undefined && !isTombstone(record)) alive.set(name, record);
+          const expired = record !== undefined && before !== undefined && isTombstone(record);
+          operation.onAnswer(
+            expired && sameVersion(before, record) ? { ...answer, record: before } : answer,
+          );
+        },
+      }));
+    },
   },
   {
     name: 'a retry begins its time to live anew',
