@@ -1,5 +1,6 @@
 import { clusterIdOf } from './core/cluster-id.js';
 import { DEFAULT_LIMITS, type Limits } from './core/limits.js';
+import type { MemberBelief } from './core/membership.js';
 import type { PartitionSet } from './core/partition-set.js';
 import { createPlacement, type Member } from './core/placement.js';
 import { createCoordinator, type NodeCoordinator } from './coordinator/coordinator.js';
@@ -8,14 +9,16 @@ import { DEFAULT_TEMPO, type Tempo } from './core/tempo.js';
 import type { Clock } from './io/clock.js';
 import type { Welcome } from './io/link.js';
 import type { Log } from './io/log.js';
-import type { Peer, PeerEvents } from './io/peer.js';
+import type { Peer, PeerEvents, ReplicaFailure } from './io/peer.js';
+import type { AskReply } from './io/peer-asks.js';
 import type { Random } from './io/random.js';
 import type { StoreOpener } from './io/store.js';
 import type { Timers } from './io/timers.js';
 import { startAntiEntropy, type AntiEntropy } from './maintenance/anti-entropy.js';
-import { startClockWatch, type ClockWatch } from './maintenance/clock-watch.js';
+import { createClockWatch, type ClockWatch } from './maintenance/clock-watch.js';
 import { ExchangeTurns } from './maintenance/exchange-turns.js';
 import { Foreground } from './maintenance/foreground.js';
+import { Gossip } from './maintenance/gossip.js';
 import { startHintDelivery, type HintDelivery } from './maintenance/hint-delivery.js';
 import { answerOwe, HintKeepers } from './maintenance/hint-keepers.js';
 import type { HintsStatus } from './replica/hints.js';
@@ -32,6 +35,8 @@ export interface NodeIdentity {
   readonly maxValueBytes: number;
   /** Default: {@link DEFAULT_TEMPO}. */
   readonly tempo?: Tempo;
+  /** Addresses of nodes to ask where the members are now, when the list is older than that. Default: none. */
+  readonly seeds?: readonly string[];
 }
 
 /** Everything that a node touches of the world. The simulation gives its own. */
@@ -43,6 +48,13 @@ export interface NodePorts {
   readonly opener: StoreOpener;
   /** The way to another member. Connects by itself, again and again, and stays the caller's to close. */
   readonly peerTo: (member: Member, events: PeerEvents) => Peer;
+  /** The member is at another address now: its peer is to go there. */
+  readonly onMoved?: (nodeId: string, address: string) => void;
+  /** Asks whoever is at the address, a seed, for all that it knows of the members. */
+  readonly askSeed?: (
+    address: string,
+    deadlineMs: number,
+  ) => Promise<AskReply<'members'> | ReplicaFailure>;
 }
 
 /** A node put together, without a server: it coordinates, stores and watches its clock. */
@@ -56,6 +68,8 @@ export interface Node {
   readonly antiEntropy: AntiEntropy;
   /** Comparisons with others that this node begins: one at a time. */
   readonly exchanges: ExchangeTurns;
+  /** What this node believes of each member, itself included, in the order of ids. */
+  beliefs(): readonly MemberBelief[];
   /** What the node tells whoever connects. */
   welcome(): Welcome;
   /** Answers what is under way, for up to `graceMs`, and closes the data folder. Peers are closed by whoever made them. */
@@ -70,9 +84,12 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
   const limits: Limits = { ...DEFAULT_LIMITS, maxValueBytes: identity.maxValueBytes };
   const placement = createPlacement(members, replication);
 
-  // The replica and the watch need each other: until there is a watch, no clock has been found wrong.
-  let watch: ClockWatch | undefined;
-  const quarantined = () => watch?.quarantined() ?? false;
+  const others = members.map(({ id }) => id).filter((id) => id !== nodeId);
+  const watch = createClockWatch({ peers: () => others, clock, maxDriftMs, log });
+  const quarantined = () => watch.quarantined();
+
+  // The replica and gossip need each other: until there is gossip, there is nothing to tell.
+  let gossip: Gossip | undefined;
   const replica = await openLocalReplica({
     opener: ports.opener,
     identity: { clusterId, clusterName, nodeId },
@@ -83,16 +100,15 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     maxDriftMs,
     placementVersion: () => placement.version,
     quarantined,
+    gossip: (request) => gossip?.exchange(request) ?? [],
   });
 
-  // No clock is trusted for longer than it takes to ask: a node that starts with a wrong one is told so at once.
   let antiEntropy: AntiEntropy | undefined;
   let delivery: HintDelivery | undefined;
   const eventsOf = (peerId: string): PeerEvents => ({
     onConnected() {
-      watch?.measure().catch((error: unknown) => {
-        log.error({ err: error }, 'measuring the clocks of the peers failed');
-      });
+      // No clock is trusted for longer than it takes to ask: a node that starts with a wrong one is told so at once.
+      gossip?.connected(peerId);
       delivery?.onConnected(peerId);
       antiEntropy?.connected(peerId);
     },
@@ -125,17 +141,34 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     stamp: () => replica.stamp(),
     observe: (version) => void replica.hlc.observe(version),
     quarantined,
+    onAlive: (id) => gossip?.heard(id),
     log,
   });
-  const others = [...peers.values()].filter((peer) => peer !== replica);
-  watch = startClockWatch({
-    peers: () => others,
+  const otherPeers = others.map((id) => peers.get(id) as Peer);
+  const { onMoved, askSeed } = ports;
+  const started = new Gossip({
+    nodeId,
+    members,
+    peers: otherPeers,
+    intervalMs: (identity.tempo ?? DEFAULT_TEMPO).gossipMs,
     clock,
     timers,
-    maxDriftMs,
-    onPing: (id, roundTripMs) => coordinator.pinged(id, roundTripMs),
+    random,
     log,
+    onRound: () => watch.judge(),
+    onPong: (id, pong, sentAtMs) => watch.heard(id, pong, sentAtMs),
+    onPing: (id, roundTripMs) => coordinator.pinged(id, roundTripMs),
+    onStanding: (id, standing) => coordinator.believed(id, standing),
+    seeds: identity.seeds ?? [],
+    ...(onMoved === undefined ? {} : { onMoved }),
+    ...(askSeed === undefined ? {} : { askSeed }),
   });
+  gossip = started;
+  replica.answer('probe', async ({ target }, deadlineMs) => ({
+    kind: 'reply',
+    reached: await started.reaches(target, deadlineMs),
+  }));
+  replica.answer('members', async () => ({ kind: 'reply', members: started.rumours }));
   const { counters } = coordinator;
   delivery = startHintDelivery({
     keeper: replica,
@@ -157,12 +190,10 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     underWay: () => counters.inFlight,
     begun: () => counters.reads + counters.scans + replica.writesTaken,
   });
-  const shared = new Map(
-    others.map((peer) => [peer.nodeId, sharedPartitions(placement, nodeId, peer.nodeId)]),
-  );
+  const shared = new Map(others.map((id) => [id, sharedPartitions(placement, nodeId, id)]));
   antiEntropy = startAntiEntropy({
     turns: exchanges,
-    peers: () => others,
+    peers: () => otherPeers,
     sharedWith: (id) => shared.get(id) as PartitionSet,
     tempo: identity.tempo ?? DEFAULT_TEMPO,
     clock,
@@ -183,11 +214,15 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     },
     antiEntropy,
     exchanges,
+    beliefs: () => started.beliefs(),
     welcome: () => ({
       nodeId,
       clusterName,
       clusterId,
-      members: placement.members,
+      members: placement.members.map((member) => ({
+        ...member,
+        address: started.addressOf(member.id) ?? member.address,
+      })),
       replicationFactor: replication,
       placementVersion: placement.version,
       wallMs: clock.wallMs(),
@@ -198,7 +233,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     }),
     async stop(graceMs) {
       await coordinator.drain(graceMs);
-      watch.stop();
+      started.stop();
       delivery.stop();
       hintKeepers.stop();
       antiEntropy.stop();

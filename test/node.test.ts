@@ -36,7 +36,7 @@ test('a node that starts with a wrong clock is quarantined as soon as its peers 
         placementVersion: 1,
         rumours: [],
       }),
-      ask: unused,
+      ask: async () => ({ kind: 'refused', code: 'UNAVAILABLE', message: 'not ready to answer' }),
     };
   };
   const node = await createNode(

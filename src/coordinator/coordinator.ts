@@ -2,6 +2,7 @@ import { KvError } from '../core/errors.js';
 import { hash32 } from '../core/hash.js';
 import { HedgeBudget } from '../core/hedge-budget.js';
 import { checkKey, type Limits } from '../core/limits.js';
+import type { MemberStatus } from '../core/membership.js';
 import type { Member, Placement } from '../core/placement.js';
 import type { Version } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
@@ -15,7 +16,7 @@ import { checkGet, checkPut, checkScan, checkStamp, levelOn } from './door.js';
 import { Explanation } from './explain.js';
 import { DEFAULT_IN_FLIGHT, InFlight, type InFlightBounds } from './in-flight.js';
 import type { Coordinator, CoordinatorCounters, Operation } from './operation.js';
-import { PeerState } from './peer-state.js';
+import { PeerState, type PeerStateEvents } from './peer-state.js';
 import { ReadOperation } from './read-operation.js';
 import { createRouteTable, routeOf, type RouteTable } from './routes.js';
 import { failureOf, ScanOperation } from './scan-operation.js';
@@ -45,6 +46,8 @@ export interface CoordinatorOptions {
    * keeper is this node where it can be.
    */
   readonly owed?: (nodeId: string, key: Uint8Array, keeper: string) => void;
+  /** A node has answered a request, though it is believed to be dead or suspected. */
+  readonly onAlive?: (nodeId: string) => void;
   readonly inFlight?: InFlightBounds;
   readonly log?: Log;
 }
@@ -53,6 +56,8 @@ export interface CoordinatorOptions {
 export interface NodeCoordinator extends Coordinator {
   /** A ping of a peer came back after `roundTripMs`, or did not (undefined): news for its breaker and its latency. */
   pinged(nodeId: string, roundTripMs: number | undefined): void;
+  /** What gossip believes of a node: nothing is sent to a dead one until it answers, and a suspect is asked last. */
+  believed(nodeId: string, standing: MemberStatus): void;
   /** Whether the peer's circuit breaker keeps calls from it. */
   tripped(nodeId: string): boolean;
 }
@@ -90,16 +95,19 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
   let plans: ScanPlans | undefined;
   let isStopping = false;
 
-  const onBreaker = (peerId: string, isOpen: boolean): void => {
-    if (isOpen) log.warn({ peer: peerId }, 'peer keeps failing: its circuit breaker is open');
-    else log.info({ peer: peerId }, 'peer answers again: its circuit breaker is closed');
+  const events: PeerStateEvents = {
+    onBreaker(peerId, isOpen) {
+      if (isOpen) log.warn({ peer: peerId }, 'peer keeps failing: its circuit breaker is open');
+      else log.info({ peer: peerId }, 'peer answers again: its circuit breaker is closed');
+    },
+    onAlive: options.onAlive ?? (() => {}),
   };
 
   const peerState = (member: Member): PeerState => {
     let state = peers.get(member.id);
     if (state === undefined) {
       const peer = options.peerOf(member.id);
-      state = new PeerState(peer, member, member.id === nodeId, clock, onBreaker);
+      state = new PeerState(peer, member, member.id === nodeId, clock, events);
       peers.set(member.id, state);
     }
     return state;
@@ -269,6 +277,12 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
       }
       state.latency.observe(roundTripMs);
       state.alive();
+    },
+
+    believed(peerId, standing) {
+      routes();
+      const state = peers.get(peerId);
+      if (state !== undefined && !state.local) state.standing = standing;
     },
 
     tripped: (peerId) => peers.get(peerId)?.breaker.closed === false,

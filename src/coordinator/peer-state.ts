@@ -1,5 +1,6 @@
 import { CircuitBreaker } from '../core/circuit-breaker.js';
 import { LatencyEstimate } from '../core/latency.js';
+import type { MemberStatus } from '../core/membership.js';
 import type { Member } from '../core/placement.js';
 import type { Clock } from '../io/clock.js';
 import type { ApplyAnswer, Peer, ReadAnswer, ReplicaFailure, ReplicaPage } from '../io/peer.js';
@@ -18,6 +19,11 @@ const NOT_CONNECTED: ReplicaFailure = {
   code: 'UNAVAILABLE',
   message: 'not connected',
 };
+const DEAD: ReplicaFailure = {
+  kind: 'unreachable',
+  code: 'UNAVAILABLE',
+  message: 'it is believed to be dead: no node could reach it',
+};
 const TRIPPED: ReplicaFailure = {
   kind: 'unreachable',
   code: 'UNAVAILABLE',
@@ -29,6 +35,12 @@ const BURIED: ReplicaFailure = {
   message: 'too many calls to it are under way',
 };
 
+export interface PeerStateEvents {
+  onBreaker(nodeId: string, isOpen: boolean): void;
+  /** It has answered, though it is believed to be dead or suspected. */
+  onAlive(nodeId: string): void;
+}
+
 /** What the coordinator knows of one node that stores data, itself included. */
 export class PeerState {
   readonly nodeId: string;
@@ -36,11 +48,13 @@ export class PeerState {
   readonly breaker = new CircuitBreaker();
   /** Of reads and pings: writes wait for the disk, and go to every replica anyway. */
   readonly latency = new LatencyEstimate();
+  /** What gossip believes of it, until it answers. */
+  standing: MemberStatus = 'alive';
   #calls = 0;
   #bytes = 0;
 
   readonly #clock: Clock;
-  readonly #onBreaker: (nodeId: string, open: boolean) => void;
+  readonly #events: PeerStateEvents;
 
   constructor(
     readonly peer: Peer,
@@ -48,10 +62,10 @@ export class PeerState {
     /** The node itself. It is always asked: it says by itself when it cannot. */
     readonly local: boolean,
     clock: Clock,
-    onBreaker: (nodeId: string, open: boolean) => void,
+    events: PeerStateEvents,
   ) {
     this.#clock = clock;
-    this.#onBreaker = onBreaker;
+    this.#events = events;
     this.nodeId = member.id;
     this.zone = member.zone;
   }
@@ -60,10 +74,15 @@ export class PeerState {
     return this.latency.typicalMs;
   }
 
+  get suspect(): boolean {
+    return this.standing !== 'alive';
+  }
+
   /** Why no call may be sent to it now; undefined when one may. */
   obstacle(nowMs: number): ReplicaFailure | undefined {
     if (this.local) return undefined;
     if (!this.peer.connected) return NOT_CONNECTED;
+    if (this.standing === 'dead') return DEAD;
     if (!this.breaker.admits(nowMs)) return TRIPPED;
     if (this.#calls >= MAX_OUTSTANDING_CALLS || this.#bytes >= MAX_OUTSTANDING_BYTES) return BURIED;
     return undefined;
@@ -92,7 +111,10 @@ export class PeerState {
   alive(): void {
     const wasClosed = this.breaker.closed;
     this.breaker.succeeded();
-    if (!wasClosed) this.#onBreaker(this.nodeId, false);
+    if (!wasClosed) this.#events.onBreaker(this.nodeId, false);
+    if (this.standing === 'alive') return;
+    this.standing = 'alive';
+    this.#events.onAlive(this.nodeId);
   }
 
   /** It did not answer, though it had the time. */
@@ -100,6 +122,6 @@ export class PeerState {
     if (this.local) return;
     const wasClosed = this.breaker.closed;
     this.breaker.failed(nowMs);
-    if (wasClosed && !this.breaker.closed) this.#onBreaker(this.nodeId, true);
+    if (wasClosed && !this.breaker.closed) this.#events.onBreaker(this.nodeId, true);
   }
 }

@@ -1,16 +1,11 @@
 import { judgeClock, type ClockJudgement } from '../core/clock-health.js';
 import type { Clock } from '../io/clock.js';
 import type { Log } from '../io/log.js';
-import { isReplicaFailure, type Peer } from '../io/peer.js';
-import type { Timers } from '../io/timers.js';
 
-const INTERVAL_MS = 1_000;
-const TIMEOUT_MS = 1_000;
 /** Of this many recent pings the one with the shortest round trip tells the offset: its two ways were the most alike. */
 const SAMPLES = 8;
 /** A peer that has not answered for this long is no witness any more: its clock, or ours, may have moved. */
 const FORGET_MS = 10_000;
-const NO_GOSSIP = { from: '', rumours: [] };
 /** Wall clocks tell whole milliseconds, and two good clocks part by less than one in the time that samples are kept. */
 const SLACK_MS = 2;
 /** A change of the own wall by this part of the tolerated drift is a jump: no clock runs so wrong within a second. */
@@ -18,12 +13,9 @@ const JUMP_PARTS = 10;
 
 export interface ClockWatchOptions {
   /** The other nodes. A new array when the member list changes. */
-  readonly peers: () => readonly Peer[];
+  readonly peers: () => readonly string[];
   readonly clock: Clock;
-  readonly timers: Timers;
   readonly maxDriftMs: number;
-  /** What came of a ping: its round trip, or undefined when there was no answer. For breakers and latencies. */
-  readonly onPing?: (nodeId: string, roundTripMs: number | undefined) => void;
   /** The node enters quarantine, or leaves it. */
   readonly onQuarantine?: (quarantined: boolean, offsetMs: number) => void;
   readonly log: Log;
@@ -39,16 +31,24 @@ export interface WatchedPeer {
   readonly quarantined: boolean;
 }
 
-/** Measures the clocks of the peers, and judges this node's own by them. */
+/** What an answered ping tells of a peer's clock. */
+export interface ClockReading {
+  readonly wallMs: number;
+  /** What the peer says of itself. */
+  readonly quarantined: boolean;
+}
+
+/** Keeps what pings tell of the peers' clocks, and judges this node's own by them. The pings are gossip's. */
 export interface ClockWatch {
+  /** A ping that was sent at `sentAtMs` of the monotonic clock has just been answered. The own clock is judged anew. */
+  heard(nodeId: string, reading: ClockReading, sentAtMs: number): void;
+  /** Judges anew without those not heard any more. Called about every second. */
+  judge(): void;
   /** True while this node's clock is too far from the median: it must coordinate no writes. */
   quarantined(): boolean;
   /** From the own clock to the median; 0 while the own clock is no worse than any. */
   offsetMs(): number;
   peers(): readonly WatchedPeer[];
-  /** Pings every peer now, as it does by itself every second. Resolves when all have answered or not. */
-  measure(): Promise<void>;
-  stop(): void;
 }
 
 /**
@@ -66,12 +66,10 @@ interface Witness {
   /** The oldest first. */
   samples: Sample[];
   quarantined: boolean;
-  pinging: boolean;
 }
 
-/** Starts watching; the first pings go at once. */
-export function startClockWatch(options: ClockWatchOptions): ClockWatch {
-  const { clock, timers, maxDriftMs, log } = options;
+export function createClockWatch(options: ClockWatchOptions): ClockWatch {
+  const { clock, maxDriftMs, log } = options;
   const witnesses = new Map<string, Witness>();
   let judgement: ClockJudgement = { offsetMs: 0, quarantined: false };
   /** Where the own wall was against the monotonic clock when it was last judged. */
@@ -80,7 +78,7 @@ export function startClockWatch(options: ClockWatchOptions): ClockWatch {
   const witnessOf = (nodeId: string): Witness => {
     let witness = witnesses.get(nodeId);
     if (witness === undefined) {
-      witness = { samples: [], quarantined: false, pinging: false };
+      witness = { samples: [], quarantined: false };
       witnesses.set(nodeId, witness);
     }
     return witness;
@@ -93,7 +91,7 @@ export function startClockWatch(options: ClockWatchOptions): ClockWatch {
     const baseMs = ownBaseMs();
     judgedBaseMs = baseMs;
     const offsets: number[] = [];
-    for (const { nodeId } of options.peers()) {
+    for (const nodeId of options.peers()) {
       const witness = witnessOf(nodeId);
       witness.samples = witness.samples.filter(({ atMs }) => atMs > oldestMs);
       const best = bestOf(witness.samples);
@@ -115,45 +113,16 @@ export function startClockWatch(options: ClockWatchOptions): ClockWatch {
     options.onQuarantine?.(judgement.quarantined, judgement.offsetMs);
   };
 
-  const ping = async (peer: Peer): Promise<void> => {
-    const witness = witnessOf(peer.nodeId);
-    if (witness.pinging || !peer.connected) return;
-    witness.pinging = true;
-    const sentAtMs = clock.monotonicMs();
-    const answer = await peer.ping(NO_GOSSIP, sentAtMs + TIMEOUT_MS);
-    witness.pinging = false;
-    const atMs = clock.monotonicMs();
-    const roundTripMs = atMs - sentAtMs;
-    if (isReplicaFailure(answer)) {
-      // A call that was not sent says nothing, and a refusal says that the peer lives.
-      if (answer.kind === 'failed') options.onPing?.(peer.nodeId, undefined);
-      if (answer.kind === 'refused') options.onPing?.(peer.nodeId, roundTripMs);
-      return;
-    }
-    options.onPing?.(peer.nodeId, roundTripMs);
-    witness.quarantined = answer.quarantined;
-    addSample(witness, {
-      baseMs: answer.wallMs - (sentAtMs + roundTripMs / 2),
-      roundTripMs,
-      atMs,
-    });
-    judge();
-  };
-
-  const measure = async (): Promise<void> => {
-    judge();
-    await Promise.all(options.peers().map(ping));
-  };
-
-  const report = (error: unknown): void => {
-    log.error({ err: error }, 'measuring the clocks of the peers failed');
-  };
-  const stop = timers.every(INTERVAL_MS, () => {
-    measure().catch(report);
-  });
-  measure().catch(report);
-
   return {
+    heard(nodeId, { wallMs, quarantined }, sentAtMs) {
+      const witness = witnessOf(nodeId);
+      const atMs = clock.monotonicMs();
+      const roundTripMs = atMs - sentAtMs;
+      witness.quarantined = quarantined;
+      addSample(witness, { baseMs: wallMs - (sentAtMs + roundTripMs / 2), roundTripMs, atMs });
+      judge();
+    },
+    judge,
     quarantined() {
       // A wall that has jumped since is judged before anything is stamped by it, or refused because of it.
       if (Math.abs(ownBaseMs() - judgedBaseMs) > maxDriftMs / JUMP_PARTS) judge();
@@ -161,7 +130,7 @@ export function startClockWatch(options: ClockWatchOptions): ClockWatch {
     },
     offsetMs: () => judgement.offsetMs,
     peers: () =>
-      options.peers().map(({ nodeId }) => {
+      options.peers().map((nodeId) => {
         const { samples, quarantined } = witnessOf(nodeId);
         const best = bestOf(samples);
         return {
@@ -171,8 +140,6 @@ export function startClockWatch(options: ClockWatchOptions): ClockWatch {
           quarantined,
         };
       }),
-    measure,
-    stop,
   };
 }
 

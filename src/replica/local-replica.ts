@@ -1,5 +1,6 @@
 import { admitsCoordinatorStamp, HybridClock, lastVersionOf } from '../core/hlc.js';
 import { REPLICA_DRIFT_FACTOR } from '../core/limits.js';
+import type { Rumour } from '../core/membership.js';
 import { PARTITIONS } from '../core/placement.js';
 import { hash32 } from '../core/hash.js';
 import { isIntact, versionOf } from '../core/record.js';
@@ -60,6 +61,8 @@ export interface LocalReplicaOptions {
   readonly placementVersion: () => number;
   /** Whether the node's clock is found wrong now. */
   readonly quarantined: () => boolean;
+  /** Takes the news that a ping brings, and gives what it is to be answered. */
+  readonly gossip?: (request: PingRequest) => readonly Rumour[];
   readonly queueBounds?: QueueBounds;
 }
 
@@ -269,7 +272,7 @@ export class LocalReplica implements Peer {
     return handler?.(request, deadlineMs) ?? refused('UNAVAILABLE', `${kind}: not ready to answer`);
   }
 
-  async ping(_request: PingRequest): Promise<PingAnswer | ReplicaFailure> {
+  async ping(request: PingRequest): Promise<PingAnswer | ReplicaFailure> {
     if (this.#stopping) return STOPPING;
     return {
       kind: 'pong',
@@ -280,7 +283,7 @@ export class LocalReplica implements Peer {
       commitCounter: this.#commit.commitCounter,
       incarnation: this.#folder.incarnation,
       placementVersion: this.#options.placementVersion(),
-      rumours: [],
+      rumours: this.#options.gossip?.(request) ?? [],
     };
   }
 

@@ -42,12 +42,13 @@ test('hedges stay within their share of the requests plus the burst, whatever th
   );
 });
 
-test('the node itself is asked first, then the fastest, then by preference', () => {
+test('the node itself is asked first, then the fastest, then by preference, and suspects last', () => {
   const peers = [
-    { local: false, typicalMs: 3 },
-    { local: false, typicalMs: 1 },
-    { local: true, typicalMs: 9 },
-    { local: false, typicalMs: 1 },
+    { local: false, typicalMs: 3, suspect: false },
+    { local: false, typicalMs: 1, suspect: false },
+    { local: true, typicalMs: 9, suspect: false },
+    { local: false, typicalMs: 0, suspect: true },
+    { local: false, typicalMs: 1, suspect: false },
   ];
-  expect(orderPeers(peers)).toEqual([2, 1, 3, 0]);
+  expect(orderPeers(peers)).toEqual([2, 1, 4, 0, 3]);
 });
