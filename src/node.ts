@@ -9,8 +9,7 @@ import { DEFAULT_TEMPO, type Tempo } from './core/tempo.js';
 import type { Clock } from './io/clock.js';
 import type { Welcome } from './io/link.js';
 import type { Log } from './io/log.js';
-import type { Peer, PeerEvents, ReplicaFailure } from './io/peer.js';
-import type { AskReply } from './io/peer-asks.js';
+import type { Peer, PeerEvents } from './io/peer.js';
 import type { Random } from './io/random.js';
 import type { StoreOpener } from './io/store.js';
 import type { Timers } from './io/timers.js';
@@ -18,7 +17,7 @@ import { startAntiEntropy, type AntiEntropy } from './maintenance/anti-entropy.j
 import { createClockWatch, type ClockWatch } from './maintenance/clock-watch.js';
 import { ExchangeTurns } from './maintenance/exchange-turns.js';
 import { Foreground } from './maintenance/foreground.js';
-import { Gossip } from './maintenance/gossip.js';
+import { Gossip, type AskSeed } from './maintenance/gossip.js';
 import { startHintDelivery, type HintDelivery } from './maintenance/hint-delivery.js';
 import { answerOwe, HintKeepers } from './maintenance/hint-keepers.js';
 import type { HintsStatus } from './replica/hints.js';
@@ -51,10 +50,7 @@ export interface NodePorts {
   /** The member is at another address now: its peer is to go there. */
   readonly onMoved?: (nodeId: string, address: string) => void;
   /** Asks whoever is at the address, a seed, for all that it knows of the members. */
-  readonly askSeed?: (
-    address: string,
-    deadlineMs: number,
-  ) => Promise<AskReply<'members'> | ReplicaFailure>;
+  readonly askSeed?: AskSeed;
 }
 
 /** A node put together, without a server: it coordinates, stores and watches its clock. */

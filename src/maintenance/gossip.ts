@@ -1,7 +1,6 @@
-import { LinkRhythm } from '../core/failure-detector.js';
 import {
-  Membership,
   MAX_RUMOURS,
+  Membership,
   type MemberBelief,
   type MemberStatus,
   type Rumour,
@@ -19,25 +18,19 @@ import {
 import type { AskReply } from '../io/peer-asks.js';
 import type { Random } from '../io/random.js';
 import type { CancelTimer, Timers } from '../io/timers.js';
+import { Probe, sleptSince, type ProbePorts } from './probe.js';
+import { Waits } from './waits.js';
 
-/** Peers pinged in one round at most. With no more others than that, each is in every round. */
-const PINGS = 8;
+/** Members probed in one round at most. With no more others than that, each is in every round. */
+const PROBES = 8;
 /** Of those, this many may go to suspects: what decides about them comes soon, and the others still have their turn. */
-const SUSPECT_PINGS = 2;
-/** Pings out of turn in one round at most: of members about whom there is bad news. */
+const SUSPECT_PROBES = 2;
+/** Pings out of turn in one round at most: to members about whom there is bad news. */
 const EXTRA_PINGS = 4;
-/** Others that are asked to probe whoever did not answer. */
+/** Others that are asked to ping whoever did not answer. */
 const RELAYS = 3;
-/** Parts of the time between rounds: see {@link LinkRhythm}. */
-const UNTRIED_PARTS = 3;
-const DEVIATION_PARTS = 40;
-/** However slow a link is, it is not waited for longer than so many rounds before others are asked. */
-const PATIENCE_ROUNDS = 5;
-/** What should have happened this part of a round ago tells of the own sleep, and of nobody else. */
-const SLEPT_PARTS = 2;
-
-const UNREACHED = Promise.resolve(false);
-const NEVER = new Promise<boolean>(() => {});
+/** A seed has so many rounds to be connected to and to answer. */
+const SEED_ROUNDS = 5;
 
 export interface GossipOptions {
   readonly nodeId: string;
@@ -61,56 +54,41 @@ export interface GossipOptions {
   readonly onStanding?: (nodeId: string, standing: MemberStatus) => void;
   /** The member is at another address now. */
   readonly onMoved?: (nodeId: string, address: string) => void;
-  /** Addresses to ask for news when no member can be reached: the member list may be older than where they are now. */
+  /** Addresses to ask for news while no member can be reached: the member list may be older than where they are now. */
   readonly seeds?: readonly string[];
   /** Asks whoever is at the address for all that it knows of the members. */
-  readonly askSeed?: (
-    address: string,
-    deadlineMs: number,
-  ) => Promise<AskReply<'members'> | ReplicaFailure>;
+  readonly askSeed?: AskSeed;
 }
 
-/** What the node knows of one other member at first hand. */
-interface View {
-  readonly nodeId: string;
-  readonly peer: Peer;
-  readonly rhythm: LinkRhythm;
-  /** The ping under way. Whoever wants to know meanwhile waits for it, so there is never more than one. */
-  ping: Promise<boolean> | undefined;
-  probing: boolean;
-  /** Since when something asked of it has not been answered; undefined: it answers. */
-  waitingSinceMs: number | undefined;
-  heardAtMs: number;
-  /** When a probe of it last failed, direct and indirect. */
-  missedAtMs: number;
-  standing: MemberStatus;
-  address: string;
-}
+export type AskSeed = (
+  address: string,
+  deadlineMs: number,
+) => Promise<AskReply<'members'> | ReplicaFailure>;
 
 /**
  * Who is there, and where: the failure detector and the gossip of one node, by SWIM (Das, Gupta and Motivala 2002; rules in
  * core/membership.ts). One loop sends all pings of the node: each round to a bounded number of members, in an order shuffled
- * anew for each pass. Who does not answer within what its link is used to is probed through three others, and who has not
+ * anew for each pass. Who does not answer within what its link is used to is pinged through three others, and who has not
  * answered anybody by the end of the round is suspected. Time is counted in rounds during which this node was awake, so
  * neither a clock that jumps nor a process that was stopped declares anybody dead.
  */
 export class Gossip {
   readonly #options: GossipOptions;
   readonly #members: Membership;
-  readonly #views: readonly View[];
-  readonly #viewOf: ReadonlyMap<string, View>;
-  readonly #stop: CancelTimer;
+  readonly #probes: readonly Probe[];
+  readonly #probeOf: ReadonlyMap<string, Probe>;
+  readonly #waits: Waits;
+  readonly #stopRounds: CancelTimer;
+  /** What was told last, where it differs from `alive`. */
+  readonly #standings = new Map<string, MemberStatus>();
   /** The order of this pass over the others, and how far it has come. */
-  #pass: View[] = [];
+  #pass: readonly Probe[] = [];
   #turn = 0;
-  #roundAtMs: number;
   #rounds = 0;
-  #mayAskMembers = true;
+  #roundAtMs: number;
   #extraPings = EXTRA_PINGS;
-  /** What waits for a moment; each ends early when the node stops. */
-  readonly #waits = new Set<() => void>();
+  #mayAskMembers = true;
   #askingSeed = false;
-  #stopped = false;
 
   /** Starts at once with a first round. */
   constructor(options: GossipOptions) {
@@ -118,32 +96,29 @@ export class Gossip {
     this.#options = options;
     this.#roundAtMs = clock.monotonicMs();
     this.#members = new Membership(nodeId, Math.max(1, clock.wallMs()), members, this.#roundAtMs);
-    const bounds = {
-      untriedMs: intervalMs / UNTRIED_PARTS,
-      leastDeviationMs: intervalMs / DEVIATION_PARTS,
-      mostMs: PATIENCE_ROUNDS * intervalMs,
+    this.#waits = new Waits(clock, timers);
+    const ports: ProbePorts = {
+      nodeId,
+      intervalMs,
+      clock,
+      waits: this.#waits,
+      news: (to) => this.#members.news(to),
+      take: (rumours) => this.#take(rumours),
+      onPong: options.onPong ?? (() => {}),
+      onPing: options.onPing ?? (() => {}),
+      onAnswered: (probe) => this.#settle(probe),
+      onMissed: (probe) => this.#onMissed(probe),
     };
-    this.#views = options.peers.map((peer) => ({
-      nodeId: peer.nodeId,
-      peer,
-      rhythm: new LinkRhythm(bounds),
-      ping: undefined,
-      probing: false,
-      waitingSinceMs: undefined,
-      heardAtMs: -Infinity,
-      missedAtMs: -Infinity,
-      standing: 'alive',
-      address: this.#members.of(peer.nodeId)?.address ?? '',
-    }));
-    this.#viewOf = new Map(this.#views.map((view) => [view.nodeId, view]));
-    this.#stop = timers.every(intervalMs, () => this.#round());
+    this.#probes = options.peers.map((peer) => new Probe(peer, ports));
+    this.#probeOf = new Map(this.#probes.map((probe) => [probe.nodeId, probe]));
+    this.#stopRounds = timers.every(intervalMs, () => this.#round());
     this.#round();
   }
 
   /** Takes what the sender of a ping says, and gives what it is to be answered. */
   exchange({ from, rumours }: PingRequest): readonly Rumour[] {
-    if (this.#members.of(from) === undefined) return [];
-    this.#take(rumours.slice(0, 2 * MAX_RUMOURS));
+    if (!this.#probeOf.has(from)) return [];
+    this.#take(rumours.slice(0, MAX_RUMOURS));
     return this.#members.news(
       from,
       rumours.find(({ nodeId }) => nodeId === from),
@@ -153,8 +128,7 @@ export class Gossip {
   /** Whether this node can reach `target`, for a node that cannot: SWIM's indirect probe. */
   async reaches(target: string, deadlineMs: number): Promise<boolean> {
     if (target === this.#options.nodeId) return true;
-    const view = this.#viewOf.get(target);
-    return view !== undefined && this.#ping(view, deadlineMs);
+    return this.#probeOf.get(target)?.ping(deadlineMs) ?? false;
   }
 
   /** All that this node knows of all members. */
@@ -167,6 +141,7 @@ export class Gossip {
     return this.#members.strangers;
   }
 
+  /** Where the member is; undefined when there is no such member. */
   addressOf(nodeId: string): string | undefined {
     return this.#members.of(nodeId)?.address;
   }
@@ -175,169 +150,93 @@ export class Gossip {
   beliefs(): readonly MemberBelief[] {
     const nowMs = this.#options.clock.monotonicMs();
     return this.#members.all.map((rumour) => {
-      const view = this.#viewOf.get(rumour.nodeId);
-      const waitingMs = nowMs - (view?.waitingSinceMs ?? nowMs);
+      const { nodeId } = rumour;
+      const { heardAtMs = -Infinity } = this.#probeOf.get(nodeId) ?? {};
       return {
         ...rumour,
-        forMs: nowMs - this.#members.sinceMs(rumour.nodeId),
-        phi: view === undefined || waitingMs === 0 ? 0 : view.rhythm.phi(waitingMs),
-        heardAgoMs:
-          view === undefined || view.heardAtMs === -Infinity ? undefined : nowMs - view.heardAtMs,
+        forMs: nowMs - this.#members.sinceMs(nodeId),
+        phi: this.#probeOf.get(nodeId)?.phi(nowMs) ?? 0,
+        heardAgoMs: heardAtMs === -Infinity ? undefined : nowMs - heardAtMs,
       };
     });
   }
 
   /** The way to the member is open: it is pinged at once, and once in a round somebody new is asked for all it knows. */
   connected(nodeId: string): void {
-    const view = this.#viewOf.get(nodeId);
-    if (view === undefined || this.#stopped) return;
-    this.#pingAtOnce(view);
+    const probe = this.#probeOf.get(nodeId);
+    if (probe === undefined || this.#waits.stopped) return;
+    const deadlineMs = this.#options.clock.monotonicMs() + this.#options.intervalMs;
+    void probe.ping(deadlineMs);
     if (!this.#mayAskMembers) return;
     this.#mayAskMembers = false;
-    const request = { from: this.#options.nodeId };
-    const deadlineMs = this.#options.clock.monotonicMs() + this.#options.intervalMs;
-    void this.#learnFrom(view.peer.ask('members', request, deadlineMs));
+    void this.#learnFrom(probe.peer.ask('members', { from: this.#options.nodeId }, deadlineMs));
   }
 
   /** The member has answered a request. If it is not believed to be alive, it is told so at once, and can refute it. */
   heard(nodeId: string): void {
-    const view = this.#viewOf.get(nodeId);
-    if (view === undefined || this.#stopped) return;
-    this.#answered(view);
-    if (this.#members.of(nodeId)?.status !== 'alive') this.#pingOutOfTurn(view);
+    const probe = this.#probeOf.get(nodeId);
+    if (probe === undefined || this.#waits.stopped) return;
+    probe.answered();
+    if (this.#members.of(nodeId)?.status !== 'alive') this.#pingOutOfTurn(probe);
   }
 
   stop(): void {
-    this.#stopped = true;
-    this.#stop();
-    for (const end of this.#waits) end();
+    this.#stopRounds();
+    this.#waits.stop();
   }
 
   #round(): void {
     const { clock, intervalMs, onRound, log } = this.#options;
     const nowMs = clock.monotonicMs();
-    if (this.#slept(this.#roundAtMs + intervalMs, nowMs)) this.#members.forgiveSleep();
+    if (sleptSince(this.#roundAtMs + intervalMs, nowMs, intervalMs)) this.#members.forgiveSleep();
     this.#roundAtMs = nowMs;
     this.#rounds++;
-    this.#mayAskMembers = true;
     this.#extraPings = EXTRA_PINGS;
+    this.#mayAskMembers = true;
     onRound?.();
-    const answers = (nodeId: string): boolean =>
-      (this.#viewOf.get(nodeId)?.heardAtMs ?? nowMs) >= this.#members.sinceMs(nodeId);
-    for (const nodeId of this.#members.passRound(answers, nowMs)) {
+    for (const nodeId of this.#members.passRound((id) => this.#hasAnswered(id), nowMs)) {
       log.warn({ peer: nodeId }, `${nodeId} is dead: it has not refuted that it is suspected`);
-      this.#settle(this.#viewOf.get(nodeId));
+      this.#settle(this.#probeOf.get(nodeId));
     }
-    for (const view of this.#targets()) void this.#probe(view);
+    for (const probe of this.#targets()) void probe.run(() => this.#relaysFor(probe));
     this.#askSeed();
   }
 
-  /** Whom to ping in this round. */
-  #targets(): readonly View[] {
-    if (this.#views.length <= PINGS) return this.#views;
+  /** Whom to probe in this round. */
+  #targets(): Iterable<Probe> {
+    if (this.#probes.length <= PROBES) return this.#probes;
     const { suspects } = this.#members;
-    const targets = new Set<View>();
-    for (let i = 0; i < Math.min(suspects.length, SUSPECT_PINGS); i++) {
-      const at = (this.#rounds * SUSPECT_PINGS + i) % suspects.length;
-      targets.add(this.#viewOf.get(suspects[at] as string) as View);
+    const targets = new Set<Probe>();
+    for (let i = 0; i < Math.min(suspects.length, SUSPECT_PROBES); i++) {
+      const nodeId = suspects[(this.#rounds * SUSPECT_PROBES + i) % suspects.length] as string;
+      targets.add(this.#probeOf.get(nodeId) as Probe);
     }
-    while (targets.size < PINGS) {
+    while (targets.size < PROBES) {
       if (this.#turn === this.#pass.length) {
-        this.#pass = this.#shuffled(this.#views);
+        this.#pass = this.#some(this.#probes, this.#probes.length);
         this.#turn = 0;
       }
-      targets.add(this.#pass[this.#turn++] as View);
+      targets.add(this.#pass[this.#turn++] as Probe);
     }
-    return [...targets];
+    return targets;
   }
 
-  /** Pings the member, and has others ping it when it is late. Suspects it when it has answered nobody. */
-  async #probe(view: View): Promise<void> {
-    if (view.probing || this.#stopped) return;
-    view.probing = true;
-    const { clock, intervalMs } = this.#options;
-    const beganAtMs = clock.monotonicMs();
-    const { timeoutMs } = view.rhythm;
-    // Whatever the link is used to, the others have as long as it had, and half again.
-    const endAtMs = beganAtMs + Math.max(intervalMs, 2.5 * timeoutMs);
-    const direct = this.#ping(view, endAtMs);
-    let reached = await this.#within(direct, beganAtMs + timeoutMs);
-    const { nodeId } = view;
-    if (!reached && this.#members.of(nodeId)?.status === 'alive') {
-      const indirect = this.#relaysFor(view).map(async (relay) => {
-        const answer = await relay.peer.ask('probe', { target: nodeId }, endAtMs);
-        return answer.kind === 'reply' && answer.reached;
-      });
-      reached = await this.#within(anyOf([direct, ...indirect]), endAtMs);
-    } else if (!reached) {
-      reached = await this.#within(direct, endAtMs);
-    }
-    if (!reached) await this.#until(endAtMs);
-    view.probing = false;
-    const nowMs = clock.monotonicMs();
-    if (reached || this.#stopped || view.heardAtMs >= beganAtMs) return;
-    if (this.#slept(endAtMs, nowMs)) return;
-    view.missedAtMs = nowMs;
-    if (this.#members.suspect(nodeId, nowMs)) {
+  /** Only who was believed to be alive is worth the others' work. */
+  #relaysFor({ nodeId }: Probe): readonly Probe[] {
+    if (this.#members.of(nodeId)?.status !== 'alive') return [];
+    const able = this.#probes.filter(
+      (probe) =>
+        probe.nodeId !== nodeId && probe.peer.connected && !this.#standings.has(probe.nodeId),
+    );
+    return this.#some(able, RELAYS);
+  }
+
+  #onMissed(probe: Probe): void {
+    const { nodeId } = probe;
+    if (this.#members.suspect(nodeId, probe.missedAtMs)) {
       this.#options.log.info({ peer: nodeId }, `${nodeId} is suspected: it answers nobody`);
     }
-    this.#settle(view);
-  }
-
-  /** One ping. Resolves when it was answered, whatever with, or failed; never rejects. */
-  #ping(view: View, deadlineMs: number): Promise<boolean> {
-    if (view.ping !== undefined) return view.ping;
-    if (!view.peer.connected || this.#stopped) {
-      view.waitingSinceMs ??= this.#options.clock.monotonicMs();
-      return UNREACHED;
-    }
-    const ping = this.#send(view, deadlineMs).finally(() => {
-      view.ping = undefined;
-    });
-    view.ping = ping;
-    return ping;
-  }
-
-  async #send(view: View, deadlineMs: number): Promise<boolean> {
-    const { nodeId: from, clock, onPing, onPong } = this.#options;
-    const { nodeId, peer } = view;
-    const sentAtMs = clock.monotonicMs();
-    view.waitingSinceMs ??= sentAtMs;
-    const answer = await peer.ping({ from, rumours: this.#members.news(nodeId) }, deadlineMs);
-    if (this.#stopped) return false;
-    const roundTripMs = clock.monotonicMs() - sentAtMs;
-    // A call that was not sent says nothing, and a refusal says that the peer lives.
-    if (answer.kind === 'unreachable') return false;
-    if (answer.kind === 'failed') {
-      onPing?.(nodeId, undefined);
-      return false;
-    }
-    onPing?.(nodeId, roundTripMs);
-    view.rhythm.observe(roundTripMs);
-    if (answer.kind === 'pong') {
-      onPong?.(nodeId, answer, sentAtMs);
-      this.#take(answer.rumours.slice(0, 2 * MAX_RUMOURS));
-    }
-    this.#answered(view);
-    return true;
-  }
-
-  #pingAtOnce(view: View): void {
-    const { clock, intervalMs } = this.#options;
-    void this.#ping(view, clock.monotonicMs() + intervalMs);
-  }
-
-  #pingOutOfTurn(view: View): void {
-    if (this.#extraPings > 0 && view.ping === undefined) {
-      this.#extraPings--;
-      this.#pingAtOnce(view);
-    }
-  }
-
-  #answered(view: View): void {
-    view.heardAtMs = this.#options.clock.monotonicMs();
-    view.waitingSinceMs = undefined;
-    this.#settle(view);
+    this.#settle(probe);
   }
 
   #take(rumours: readonly Rumour[]): void {
@@ -345,60 +244,70 @@ export class Gossip {
     const nowMs = clock.monotonicMs();
     for (const rumour of rumours) {
       const { nodeId } = rumour;
+      const before = this.#members.of(nodeId);
       const fate = this.#members.take(rumour, nowMs);
       if (fate === 'refuted') {
-        log.info({ said: rumour.status }, 'gossip had it wrong about this node, and is told so');
+        log.info({ said: rumour.status }, 'others had it wrong about this node, and are told so');
       }
-      if (fate !== 'news') continue;
-      const view = this.#viewOf.get(nodeId);
-      if (view === undefined) continue;
-      const { address, status } = this.#members.of(nodeId) as Rumour;
-      if (address !== view.address) {
-        log.info({ peer: nodeId, address }, `${nodeId} has moved`);
-        view.address = address;
-        this.#options.onMoved?.(nodeId, address);
-      }
-      this.#settle(view);
-      // Somebody cannot reach it. Perhaps this node can: then it hears of it sooner, and refutes it.
-      if (status !== 'alive') this.#pingOutOfTurn(view);
+      if (fate === 'news') this.#onNews(this.#probeOf.get(nodeId) as Probe, before as Rumour);
     }
   }
 
+  #onNews(probe: Probe, before: Rumour): void {
+    const { nodeId } = probe;
+    const { address, status } = this.#members.of(nodeId) as Rumour;
+    if (address !== before.address) {
+      this.#options.log.info({ peer: nodeId, address }, `${nodeId} has moved`);
+      this.#options.onMoved?.(nodeId, address);
+    }
+    this.#settle(probe);
+    // Somebody cannot reach it. If this node can, it hears of it sooner, and refutes it.
+    if (status !== 'alive') this.#pingOutOfTurn(probe);
+  }
+
+  #pingOutOfTurn(probe: Probe): void {
+    if (this.#extraPings === 0 || probe.pinging) return;
+    this.#extraPings--;
+    void probe.ping(this.#options.clock.monotonicMs() + this.#options.intervalMs);
+  }
+
+  /** It has answered this node since it came to be believed what it is. */
+  #hasAnswered(nodeId: string): boolean {
+    const heardAtMs = this.#probeOf.get(nodeId)?.heardAtMs ?? -Infinity;
+    return heardAtMs >= this.#members.sinceMs(nodeId);
+  }
+
   /** Tells how requests are to be steered, when that has changed. */
-  #settle(view: View | undefined): void {
-    if (view === undefined) return;
-    const standing = this.#standingOf(view);
-    if (standing === view.standing) return;
-    view.standing = standing;
-    this.#options.onStanding?.(view.nodeId, standing);
+  #settle(probe: Probe | undefined): void {
+    if (probe === undefined) return;
+    const { nodeId } = probe;
+    const standing = this.#standingOf(probe);
+    if (standing === (this.#standings.get(nodeId) ?? 'alive')) return;
+    if (standing === 'alive') this.#standings.delete(nodeId);
+    else this.#standings.set(nodeId, standing);
+    this.#options.onStanding?.(nodeId, standing);
   }
 
   /**
    * What the node has heard itself goes before rumours: a member that has answered since is alive, and one whose link stands
    * is not taken for dead before that link has failed too.
    */
-  #standingOf({ nodeId, peer, heardAtMs, missedAtMs }: View): MemberStatus {
+  #standingOf({ nodeId, peer, missedAtMs }: Probe): MemberStatus {
     const status = this.#members.of(nodeId)?.status ?? 'alive';
-    const sinceMs = this.#members.sinceMs(nodeId);
-    if (status === 'alive' || heardAtMs >= sinceMs) return 'alive';
-    return status === 'dead' && peer.connected && missedAtMs < sinceMs ? 'suspect' : status;
+    if (status === 'alive' || this.#hasAnswered(nodeId)) return 'alive';
+    const hasFailed = !peer.connected || missedAtMs >= this.#members.sinceMs(nodeId);
+    return status === 'dead' && !hasFailed ? 'suspect' : status;
   }
 
-  #relaysFor(target: View): readonly View[] {
-    const able = this.#views.filter(
-      (view) => view !== target && view.peer.connected && view.standing === 'alive',
-    );
-    return this.#shuffled(able).slice(0, RELAYS);
-  }
-
-  /** The first `RELAYS` or all: Fisher and Yates. */
-  #shuffled(views: readonly View[]): View[] {
-    const shuffled = [...views];
-    for (let i = 0; i < shuffled.length - 1; i++) {
-      const j = i + Math.floor(this.#options.random.fraction() * (shuffled.length - i));
-      [shuffled[i], shuffled[j]] = [shuffled[j] as View, shuffled[i] as View];
+  /** `count` of them, or all when there are fewer, in any order (Fisher and Yates). */
+  #some(probes: readonly Probe[], count: number): readonly Probe[] {
+    const drawn = [...probes];
+    const size = Math.min(count, drawn.length);
+    for (let i = 0; i < size; i++) {
+      const j = i + Math.floor(this.#options.random.fraction() * (drawn.length - i));
+      [drawn[i], drawn[j]] = [drawn[j] as Probe, drawn[i] as Probe];
     }
-    return shuffled;
+    return drawn.slice(0, size);
   }
 
   /** While nobody can be reached, one seed after the other is asked where everybody is. */
@@ -406,9 +315,9 @@ export class Gossip {
     const { seeds = [], askSeed, clock, intervalMs } = this.#options;
     const seed = seeds[this.#rounds % seeds.length];
     if (seed === undefined || askSeed === undefined || this.#askingSeed) return;
-    if (this.#views.some(({ peer }) => peer.connected)) return;
+    if (this.#probes.some(({ peer }) => peer.connected)) return;
     this.#askingSeed = true;
-    const deadlineMs = clock.monotonicMs() + PATIENCE_ROUNDS * intervalMs;
+    const deadlineMs = clock.monotonicMs() + SEED_ROUNDS * intervalMs;
     void this.#learnFrom(askSeed(seed, deadlineMs)).finally(() => {
       this.#askingSeed = false;
     });
@@ -416,42 +325,6 @@ export class Gossip {
 
   async #learnFrom(reply: Promise<AskReply<'members'> | ReplicaFailure>): Promise<void> {
     const answer = await reply;
-    if (!isReplicaFailure(answer) && !this.#stopped) this.#take(answer.members);
+    if (!isReplicaFailure(answer) && !this.#waits.stopped) this.#take(answer.members);
   }
-
-  /** False when the moment comes first. */
-  #within(answer: Promise<boolean>, untilMs: number): Promise<boolean> {
-    if (this.#stopped) return UNREACHED;
-    return new Promise((resolve) => {
-      const settle = (reached: boolean): void => {
-        cancel();
-        this.#waits.delete(end);
-        resolve(reached);
-      };
-      const end = (): void => settle(false);
-      const leftMs = Math.max(0, untilMs - this.#options.clock.monotonicMs());
-      const cancel = this.#options.timers.after(leftMs, end);
-      this.#waits.add(end);
-      void answer.then(settle);
-    });
-  }
-
-  #until(atMs: number): Promise<boolean> {
-    return this.#within(NEVER, atMs);
-  }
-
-  #slept(dueAtMs: number, nowMs: number): boolean {
-    return nowMs - dueAtMs > this.#options.intervalMs / SLEPT_PARTS;
-  }
-}
-
-/** True as soon as one is, false when all are. */
-function anyOf(answers: readonly Promise<boolean>[]): Promise<boolean> {
-  return new Promise((resolve) => {
-    let open = answers.length;
-    const settle = (reached: boolean): void => {
-      if (reached || --open === 0) resolve(reached);
-    };
-    for (const answer of answers) void answer.then(settle);
-  });
 }

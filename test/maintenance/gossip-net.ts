@@ -200,7 +200,7 @@ export class Host {
     });
     this.gossip = gossip;
     // As a link does: it finds out that the other side is there or gone.
-    process.timers.every(net.intervalMs / 10, () => {
+    process.timers.every(net.intervalMs / (net.hosts.length > 20 ? 1 : 10), () => {
       for (const peer of peers) peer.look(() => gossip.connected(peer.nodeId));
     });
   }
@@ -315,7 +315,9 @@ class NetPeer implements Peer {
           resolve(answer);
         });
       };
-      server.post(WAY_MS, async () => carryBack(await serve(host)));
+      server.post(WAY_MS, () => {
+        void serve(host).then(carryBack);
+      });
     });
   }
 }
