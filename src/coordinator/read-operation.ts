@@ -1,6 +1,5 @@
 import type { ErrorCode } from '../core/errors.js';
 import { expiredAnswer, isExpired } from '../core/expiry.js';
-import { NO_FENCE } from '../core/fence.js';
 import { ReadTally, type ReadStep } from '../core/read-tally.js';
 import type { Receipt } from '../core/receipt.js';
 import { isIntact, versionOf } from '../core/record.js';
@@ -29,7 +28,6 @@ const CORRUPT: ReadAnswer = {
  */
 export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   readonly source = 'copy';
-  readonly fence = NO_FENCE;
   readonly key: Uint8Array;
   readonly deadlineMs: number;
   readonly traceparent: Uint8Array;
@@ -75,6 +73,11 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     return this.#tally.record as Uint8Array;
   }
 
+  /** Of a replica that holds it. */
+  get fence(): Uint8Array {
+    return this.#tally.recordFence;
+  }
+
   start(): void {
     const { order } = this.#tally;
     if (order.length < this.#needed) {
@@ -110,10 +113,10 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     this.#answers[slot] = answer;
     switch (answer.kind) {
       case 'found':
-        this.#tally.found(slot, answer.header, answer.record);
+        this.#tally.found(slot, answer.header, answer.record, answer.fence);
         break;
       case 'absent':
-        this.#tally.absent(slot);
+        this.#tally.absent(slot, answer.fence);
         break;
       case 'refused':
       case 'unreachable':

@@ -75,7 +75,11 @@ export const ERROR_CODES = {
     retryable: false,
     advice: 'Another process holds the data folder. Stop it, or use another folder.',
   },
-  REFUSED: { retryable: false, advice: 'The node was not started with the flag that allows this.' },
+  REFUSED: {
+    retryable: false,
+    advice:
+      'A rule of the node forbids it, as the message says: a write that comes too late, or what takes a flag at its start.',
+  },
   INTERNAL: {
     retryable: false,
     advice: 'This is a defect in Quorate; please report it with the log of the node.',

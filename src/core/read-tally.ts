@@ -1,3 +1,4 @@
+import { compareFences, isAtOrBelow, NO_FENCE } from './fence.js';
 import { compareRecords, VERSION_AT } from './record.js';
 import { countSlots, hasSlot, slotBit, type Slots } from './slots.js';
 import { compareBytesAt, VERSION_BYTES } from './version.js';
@@ -29,10 +30,19 @@ const STALE: ReadStep = { kind: 'stale' };
  * Two rules make QUORUM what it promises. The answer is the newest of what `needed` replicas hold, so it is no older than
  * any write that a majority has. And it is given only when `needed` replicas have it (or something newer) on disk, so no
  * later read of a majority can miss it: successive reads never go backwards.
+ *
+ * And one rule for fences (core/fence.ts), where replicas have not all committed the same: at or below the highest fence among
+ * the answers only what a replica under that fence says counts, a record or absence. What one under a lower fence holds there is
+ * either the same or what the fence hides. So absence has a version, that fence; a tombstone that others have dropped is equal to
+ * it and is not copied back; and a record that only replicas without the fence hold never comes back.
  */
 export class ReadTally {
   /** What each answered slot holds, as a record or a header; undefined for absence. */
   readonly #headers: (Uint8Array | undefined)[] = [];
+  /** The committed fence of each answered slot; made with the first fence that comes. */
+  #fences: (Uint8Array | undefined)[] | undefined;
+  /** The highest of the slots that have answered. */
+  #fence: Uint8Array = NO_FENCE;
   #asked: Slots = 0;
   /** Those of them that were asked for the whole record. */
   #askedWhole: Slots = 0;
@@ -46,6 +56,7 @@ export class ReadTally {
   #repairing: Slots = 0;
   #repaired: Slots = 0;
   #record: Uint8Array | undefined;
+  #recordFence: Uint8Array = NO_FENCE;
 
   constructor(
     readonly needed: number,
@@ -58,6 +69,11 @@ export class ReadTally {
   /** The newest whole record that has come; what is answered, or given to replicas that lack it. */
   get record(): Uint8Array | undefined {
     return this.#record;
+  }
+
+  /** The committed fence of a replica that holds `record`, which a copy of it carries; empty: none. */
+  get recordFence(): Uint8Array {
+    return this.#recordFence;
   }
 
   /** The newest record or header that a replica holds, of those that answered; undefined when none holds anything. */
@@ -82,26 +98,31 @@ export class ReadTally {
     this.#askedWhole = slotBit(this.order[0] as number);
   }
 
-  /** The replica holds a record. After a request for the header, `record` is undefined. */
-  found(slot: number, header: Uint8Array, record: Uint8Array | undefined): void {
+  /** The replica holds a record, under its committed fence. After a request for the header, `record` is undefined. */
+  found(
+    slot: number,
+    header: Uint8Array,
+    record: Uint8Array | undefined,
+    fence: Uint8Array | undefined,
+  ): void {
     if (this.#chosen) return;
-    if (slot === this.#fetching) this.#fetching = -1;
-    this.#answered |= slotBit(slot);
-    this.#headers[slot] = record ?? header;
-    if (
-      record !== undefined &&
-      (this.#record === undefined || compareRecords(record, this.#record) > 0)
-    ) {
+    this.#note(slot, record ?? header, fence);
+    if (record === undefined) return;
+    const order = this.#record === undefined ? 1 : compareRecords(record, this.#record);
+    // One that a fence has overtaken gives way to what still counts, however new it is.
+    const isOvertaken = order < 0 && !this.#counts(this.#record as Uint8Array, this.#recordFence);
+    if (order > 0 || isOvertaken) {
       this.#record = record;
+      this.#recordFence = fence ?? NO_FENCE;
+    } else if (order === 0 && fence !== undefined && compareFences(fence, this.#recordFence) > 0) {
+      this.#recordFence = fence;
     }
   }
 
-  /** The replica holds nothing under the key. */
-  absent(slot: number): void {
+  /** The replica holds nothing under the key, and has committed this fence. */
+  absent(slot: number, fence: Uint8Array | undefined): void {
     if (this.#chosen) return;
-    if (slot === this.#fetching) this.#fetching = -1;
-    this.#answered |= slotBit(slot);
-    this.#headers[slot] = undefined;
+    this.#note(slot, undefined, fence);
   }
 
   /** The replica does not answer; what it said before no longer counts, since what it holds cannot be had. */
@@ -110,6 +131,7 @@ export class ReadTally {
     if (this.#chosen) return;
     if (slot === this.#fetching) this.#fetching = -1;
     this.#answered &= ~slotBit(slot);
+    this.#findFence();
   }
 
   /** A repair is on the replica's disk, or something newer is. */
@@ -143,17 +165,61 @@ export class ReadTally {
     }
     const holder = this.#newestSlot();
     const newest = holder === -1 ? undefined : this.#headers[holder];
-    if (isBelow(newest, this.minVersion)) {
+    if (this.#isStale(newest)) {
       return this.#askAnother(lacksWhole) ?? (awaited === 0 ? STALE : WAIT);
     }
-    if (newest === undefined) return ANSWER;
-    if (this.#record === undefined || compareRecords(this.#record, newest) < 0) {
+    if (newest === undefined) {
+      this.#record = undefined;
+      return ANSWER;
+    }
+    if (!this.#hasWhole(newest)) {
       if (this.#fetching !== -1) return WAIT;
       this.#fetching = holder;
       return { kind: 'ask', slot: holder, part: 'record' };
     }
-    this.#choose(this.#record);
+    this.#choose(this.#record as Uint8Array);
     return this.#settle();
+  }
+
+  #note(slot: number, header: Uint8Array | undefined, fence: Uint8Array | undefined): void {
+    if (slot === this.#fetching) this.#fetching = -1;
+    this.#answered |= slotBit(slot);
+    this.#headers[slot] = header;
+    if (fence !== undefined) this.#fences ??= [];
+    if (this.#fences !== undefined) this.#fences[slot] = fence;
+    this.#findFence();
+  }
+
+  /** Only of those whose answer counts: a fence says nothing without what its replica holds. */
+  #findFence(): void {
+    if (this.#fences === undefined) return;
+    this.#fence = NO_FENCE;
+    for (const slot of this.order) {
+      if (!hasSlot(this.#answered, slot)) continue;
+      const fence = this.#fences[slot];
+      if (fence !== undefined && compareFences(fence, this.#fence) > 0) this.#fence = fence;
+    }
+  }
+
+  /** Whether a record held under this fence may be the newest. */
+  #counts(header: Uint8Array, fence: Uint8Array): boolean {
+    return !isAtOrBelow(header, this.#fence) || compareFences(fence, this.#fence) >= 0;
+  }
+
+  /** Whether the whole of the newest record, or of a newer one that a replica had when it was asked, has come. */
+  #hasWhole(newest: Uint8Array): boolean {
+    if (this.#record === undefined || !this.#counts(this.#record, this.#recordFence)) return false;
+    return compareRecords(this.#record, newest) >= 0;
+  }
+
+  /** The version of absence is the highest fence: absence without one is older than every version but the zero one. */
+  #isStale(newest: Uint8Array | undefined): boolean {
+    const { minVersion } = this;
+    if (minVersion.length === 0) return false;
+    if (newest !== undefined) {
+      return compareBytesAt(newest, VERSION_AT, minVersion, 0, VERSION_BYTES) < 0;
+    }
+    return minVersion.some((byte) => byte !== 0) && compareFences(this.#fence, minVersion) < 0;
   }
 
   #choose(record: Uint8Array): void {
@@ -205,17 +271,10 @@ export class ReadTally {
     for (const slot of this.order) {
       if (!hasSlot(this.#answered, slot)) continue;
       const header = this.#headers[slot];
-      if (header === undefined) continue;
+      if (header === undefined || !this.#counts(header, this.#fences?.[slot] ?? NO_FENCE)) continue;
       const best = newest === -1 ? undefined : this.#headers[newest];
       if (best === undefined || compareRecords(header, best) > 0) newest = slot;
     }
     return newest;
   }
-}
-
-/** Absence is older than every version but the zero one. */
-function isBelow(header: Uint8Array | undefined, minVersion: Uint8Array): boolean {
-  if (minVersion.length === 0) return false;
-  if (header === undefined) return minVersion.some((byte) => byte !== 0);
-  return compareBytesAt(header, VERSION_AT, minVersion, 0, VERSION_BYTES) < 0;
 }

@@ -5,7 +5,7 @@ import { DONE } from '../io/peer-asks.js';
 import { isReplicaFailure, type Peer, type ReplicaFailure } from '../io/peer.js';
 import type { Timers } from '../io/timers.js';
 import type { Hints } from '../replica/hints.js';
-import type { AskHandlers } from '../replica/local-replica.js';
+import type { AskHandlers } from '../replica/ask-handlers.js';
 
 /** Keys wait this long for others that are owed by the same replica to the same target. */
 const GATHER_MS = 10;

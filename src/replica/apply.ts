@@ -1,6 +1,7 @@
 import { compareRecords, HEADER_BYTES } from '../core/record.js';
-import type { ApplyAnswer, ReplicaFailure } from '../io/peer.js';
+import type { ApplyAnswer, ApplyCall, ReplicaFailure } from '../io/peer.js';
 import type { StoreBatch } from '../io/store.js';
+import type { FenceTable } from './fence-table.js';
 import { segmentEntryKey, userKeyOf } from './layout.js';
 
 const NO_VALUE = new Uint8Array(0);
@@ -21,14 +22,26 @@ export interface HeldKey {
 
 /**
  * The one `apply`: whatever brought the record (a write, a hint, read repair, anti-entropy, a rebalance), it is kept when it
- * wins over what the replica holds, by the merge rule of core/record.ts. Whoever adds a condition on writes adds it here.
- * True when the record has become the winner.
+ * wins over what the replica holds, by the merge rule of core/record.ts, unless a fence is above it. Whoever adds a condition on
+ * writes adds it here. What loses is only looked at, so a retry of what is held is answered as before, whatever the fences say.
  */
-export function applyRecord(held: HeldKey, record: Uint8Array): boolean {
+export function applyRecord(
+  held: HeldKey,
+  call: ApplyCall,
+  fences: FenceTable,
+): 'taken' | 'kept' | ReplicaFailure {
+  const { record, keyHash } = call;
   const holds = held.winner ?? held.stored;
-  if (holds !== undefined && compareRecords(record, holds) <= 0) return false;
+  if (holds !== undefined && compareRecords(record, holds) <= 0) return 'kept';
+  if (call.source === 'copy' && fences.hides(keyHash, record)) {
+    // It is equal to the absence that is here; nothing is gained by a tombstone that would be dropped again.
+    if (holds === undefined || fences.hides(keyHash, holds)) return 'kept';
+  }
+  const refusal = fences.judge(call);
+  if (refusal !== undefined) return refusal;
+  fences.taken(call);
   held.winner = record;
-  return true;
+  return 'taken';
 }
 
 /** Everything that changes with a record goes into the batch here, so that it changes with it or not at all. */
@@ -41,10 +54,12 @@ export function writeApplied(batch: StoreBatch, held: HeldKey, winner: Uint8Arra
 
 const APPLIED: ApplyAnswer = { kind: 'applied' };
 
-/** What the caller of `record` hears once the group is synced: its record is on disk, or one that is as new is. */
+/** What the caller of `record`, which was taken or kept, hears once the group is synced: it is on disk, or what is as new. */
 export function answerTo(held: HeldKey, record: Uint8Array): ApplyAnswer {
   if (held.winner === record) return APPLIED;
-  const kept = (held.winner ?? held.stored) as Uint8Array;
+  const holds = held.winner ?? held.stored;
+  // What a fence hides is kept as well as it would be on disk.
+  const kept = holds !== undefined && compareRecords(holds, record) >= 0 ? holds : record;
   // A copy: both may be views of memory that is used again.
   return { kind: 'kept', header: Uint8Array.prototype.slice.call(kept, 0, HEADER_BYTES) };
 }

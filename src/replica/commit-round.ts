@@ -1,5 +1,6 @@
 import type { ApplyCall, ReplicaFailure } from '../io/peer.js';
 import { answerTo, applyRecord, type HeldKey } from './apply.js';
+import type { FenceTable } from './fence-table.js';
 import { isKeyOf, recordKey } from './layout.js';
 
 /** The calls of one group commit, and the keys that they are about. */
@@ -10,6 +11,8 @@ export class CommitRound {
   readonly #held: HeldKey[] = [];
   /** By the hash of the key; keys that share it are chained. */
   readonly #keys = new Map<number, HeldKey>();
+  /** By place: the calls that a fence was above. There are next to none. */
+  #fenced: Map<number, ReplicaFailure> | undefined;
 
   /** The key of the call where this is the first call on it: what is on disk of it is for the caller to say. */
   add(call: ApplyCall, slot: number): HeldKey | undefined {
@@ -31,13 +34,19 @@ export class CommitRound {
   }
 
   /** Applies the calls in the order in which they came. The keys that have a winner now are to be written. */
-  decide(): HeldKey[] {
+  decide(fences: FenceTable): HeldKey[] {
     const winners: HeldKey[] = [];
     for (let i = 0; i < this.#calls.length; i++) {
       const held = this.#held[i] as HeldKey;
       if (held.failure !== undefined) continue;
       const first = held.winner === undefined;
-      if (applyRecord(held, (this.#calls[i] as ApplyCall).record) && first) winners.push(held);
+      const decided = applyRecord(held, this.#calls[i] as ApplyCall, fences);
+      if (decided === 'taken') {
+        if (first) winners.push(held);
+      } else if (decided !== 'kept') {
+        this.#fenced ??= new Map();
+        this.#fenced.set(i, decided);
+      }
     }
     return winners;
   }
@@ -49,7 +58,7 @@ export class CommitRound {
     for (let i = 0; i < this.#calls.length; i++) {
       const call = this.#calls[i] as ApplyCall;
       const held = this.#held[i] as HeldKey;
-      const answer = held.failure ?? answerTo(held, call.record);
+      const answer = this.#refusalOf(i) ?? answerTo(held, call.record);
       if (answer.kind === 'applied') applied += 1;
       else if (answer.kind === 'kept') kept += 1;
       call.onApplied(this.#slots[i] as number, answer);
@@ -60,9 +69,14 @@ export class CommitRound {
   /** What was decided is not on disk, or perhaps. */
   answerFailure(failure: ReplicaFailure): void {
     for (let i = 0; i < this.#calls.length; i++) {
-      const answer = (this.#held[i] as HeldKey).failure ?? failure;
+      const answer = this.#refusalOf(i) ?? failure;
       (this.#calls[i] as ApplyCall).onApplied(this.#slots[i] as number, answer);
     }
+  }
+
+  /** What keeps the call at this place from being applied, whatever becomes of the commit. */
+  #refusalOf(place: number): ReplicaFailure | undefined {
+    return (this.#held[place] as HeldKey).failure ?? this.#fenced?.get(place);
   }
 }
 

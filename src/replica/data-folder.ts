@@ -1,7 +1,9 @@
 import { KvError } from '../core/errors.js';
+import type { FenceState } from '../core/fence.js';
 import type { Random } from '../io/random.js';
 import type { Store, StoreBatch, StoreOpener } from '../io/store.js';
 import { storeFailure } from './failure.js';
+import { loadFences } from './fence-table.js';
 import { WHOLE_STORE } from './layout.js';
 import {
   CLEAN_STOP_KEY,
@@ -38,6 +40,8 @@ export interface DataFolder {
   readonly commitCounter: number;
   /** No version that the node ever issued has a higher wall part. */
   readonly clockBoundMs: number;
+  /** By partition. */
+  readonly fences: readonly FenceState[];
 }
 
 /**
@@ -97,7 +101,14 @@ async function claim(
       .put(IDENTITY_KEY, seal(IDENTITY_KEY, Buffer.from(named, 'utf8')))
       .put(INCARNATION_KEY, seal(INCARNATION_KEY, incarnation))
       .commit({ sync: true });
-    return { store, incarnation, stoppedCleanly: true, commitCounter: 0, clockBoundMs: 0 };
+    return {
+      store,
+      incarnation,
+      stoppedCleanly: true,
+      commitCounter: 0,
+      clockBoundMs: 0,
+      fences: [],
+    };
   }
   await checkFormat(store);
   await checkIdentity(store, identity);
@@ -105,10 +116,11 @@ async function claim(
   if (incarnation?.length !== INCARNATION_BYTES) throw incomplete('incarnation');
   const commitCounter = await readMetaNumber(store, COMMIT_COUNTER_KEY);
   const clockBoundMs = await readMetaNumber(store, CLOCK_BOUND_KEY);
+  const fences = await loadFences(store);
   const stoppedCleanly = (await readMeta(store, CLEAN_STOP_KEY)) !== undefined;
   // Also proves that the folder can be written before the node says that it is ready.
   await store.batch().del(CLEAN_STOP_KEY).commit({ sync: true });
-  return { store, incarnation, stoppedCleanly, commitCounter, clockBoundMs };
+  return { store, incarnation, stoppedCleanly, commitCounter, clockBoundMs, fences };
 }
 
 async function isEmpty(store: Store): Promise<boolean> {

@@ -9,6 +9,7 @@ import { writeApplied, type HeldKey } from './apply.js';
 import { ApplyQueue, type PendingGroup, type QueueBounds } from './apply-queue.js';
 import { CommitRound } from './commit-round.js';
 import { CORRUPT, describeStoreError, LATE, refused, STOPPING } from './failure.js';
+import type { FenceTable } from './fence-table.js';
 import type { KnownRecords } from './known-records.js';
 import { recordKey, segmentEntryKey, userKeyOf } from './layout.js';
 import { lookUp } from './lookup.js';
@@ -26,6 +27,7 @@ export interface GroupCommitOptions {
   readonly log: Log;
   readonly bounds: QueueBounds;
   readonly known: KnownRecords;
+  readonly fences: FenceTable;
   /** The commit counter that is on disk. */
   readonly commitCounter: number;
 }
@@ -61,6 +63,7 @@ export class GroupCommit {
   #changes: PendingChange[] = [];
   #tasks: PendingTask[] = [];
   readonly #known: KnownRecords;
+  readonly #fences: FenceTable;
 
   /** Runs while there is work, from the turn after the first of it came. */
   #loop: Promise<void> | undefined;
@@ -81,6 +84,7 @@ export class GroupCommit {
     this.#queue = new ApplyQueue(options.bounds);
     this.#commitCounter = options.commitCounter;
     this.#known = options.known;
+    this.#fences = options.fences;
     this.#known.walk();
   }
 
@@ -226,7 +230,7 @@ export class GroupCommit {
   async #commit(group: PendingGroup | undefined, changes: readonly PendingChange[]): Promise<void> {
     const round = new CommitRound();
     const lookedUp = group === undefined ? [] : await this.#gather(round, group);
-    const winners = round.decide();
+    const winners = round.decide(this.#fences);
     if (winners.length > 0 || changes.length > 0) {
       const failure = await this.#write(winners, changes);
       if (failure !== undefined) {

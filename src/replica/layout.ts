@@ -12,13 +12,14 @@ import { compareBytesAt, readU16, writeU16 } from '../core/version.js';
  * 03  promise   user key                                     → reserved: the highest ballot promised for the key
  * 04  hint      length of target id, target id, user key     → empty: the target is owed this key
  * 05  segment   partition, segment (2), user key             → empty: which keys a segment of a hash tree has
- * 06  fence     partition                                    → reserved: the fence promised and the one committed
+ * 06  fence     partition                                    → the fences promised, sealed and committed, with a checksum
  * ```
  */
 const META = 0x01;
 const RECORD = 0x02;
 const HINT = 0x04;
 const SEGMENT = 0x05;
+const FENCE = 0x06;
 const AFTER_RECORDS = Uint8Array.of(RECORD + 1);
 
 /** Where the user key starts in the store key of a record. */
@@ -78,6 +79,13 @@ export function partsOfHint(
 
 export function metaKey(name: string): Uint8Array {
   return Buffer.concat([Uint8Array.of(META), Buffer.from(name, 'ascii')]);
+}
+
+/** All fences. */
+export const ALL_FENCES = { gte: Uint8Array.of(FENCE), lt: Uint8Array.of(FENCE + 1) };
+
+export function fenceKey(partition: number): Uint8Array {
+  return Uint8Array.of(FENCE, partition);
 }
 
 /** The entry that names a key in the index of its segment. */

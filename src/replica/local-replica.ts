@@ -2,6 +2,7 @@ import { admitsCoordinatorStamp, HybridClock, lastVersionOf } from '../core/hlc.
 import { REPLICA_DRIFT_FACTOR } from '../core/limits.js';
 import type { Rumour } from '../core/membership.js';
 import { PARTITIONS } from '../core/placement.js';
+import { DEFAULT_TEMPO } from '../core/tempo.js';
 import { hash32 } from '../core/hash.js';
 import { isIntact, versionOf } from '../core/record.js';
 import { readU32, type Version } from '../core/version.js';
@@ -23,6 +24,7 @@ import type { Random } from '../io/random.js';
 import type { StoreOpener } from '../io/store.js';
 import type { Timers } from '../io/timers.js';
 import { DEFAULT_QUEUE_BOUNDS, type QueueBounds } from './apply-queue.js';
+import type { AskHandlers } from './ask-handlers.js';
 import { ClockBound } from './clock-bound.js';
 import {
   closeDataFolder,
@@ -31,6 +33,8 @@ import {
   type FolderIdentity,
 } from './data-folder.js';
 import { refused, STOPPING } from './failure.js';
+import { FenceTable } from './fence-table.js';
+import { Fences } from './fences.js';
 import { CorruptKeys, type CorruptKey } from './corrupt-keys.js';
 import { GroupCommit } from './group-commit.js';
 import { Hints } from './hints.js';
@@ -64,15 +68,9 @@ export interface LocalReplicaOptions {
   /** Takes the news that a ping brings, and gives what it is to be answered. */
   readonly gossip?: (request: PingRequest) => readonly Rumour[];
   readonly queueBounds?: QueueBounds;
+  /** How far fences stay behind the clock. Default: that of {@link DEFAULT_TEMPO}. */
+  readonly fenceLagMs?: number;
 }
-
-/** What answers each kind of ask. */
-export type AskHandlers = {
-  [K in AskKind]: (
-    request: AskRequest<K>,
-    deadlineMs: number,
-  ) => Promise<AskReply<K> | ReplicaFailure>;
-};
 
 /** What `kvctl node status` and metrics show of a replica. */
 export interface ReplicaStatus {
@@ -131,10 +129,13 @@ export class LocalReplica implements Peer {
   readonly hints: Hints;
   /** Goes through the records of partitions: to check them, to mend them, to take out what is to go. */
   readonly sweeper: Sweeper;
+  /** Below which versions deletes are forgotten. */
+  readonly fences: Fences;
   readonly #options: LocalReplicaOptions;
   readonly #folder: DataFolder;
   readonly #commit: GroupCommit;
   readonly #known: KnownRecords;
+  readonly #table: FenceTable;
   readonly #reads: ReadGather;
   readonly #bound: ClockBound;
   readonly #scans: ScanQueue;
@@ -161,9 +162,12 @@ export class LocalReplica implements Peer {
       after: lastVersionOf(folder.clockBoundMs),
       limitMs: folder.clockBoundMs,
     });
+    const table = new FenceTable(folder.fences, readU32(options.random.bytes(4), 0) * 2 ** 16);
+    this.#table = table;
     this.#known = new KnownRecords(folder.store, log, trees, new CorruptKeys());
     this.#commit = new GroupCommit({
       known: this.#known,
+      fences: table,
       store: folder.store,
       clock,
       timers,
@@ -171,7 +175,7 @@ export class LocalReplica implements Peer {
       bounds: options.queueBounds ?? DEFAULT_QUEUE_BOUNDS,
       commitCounter: folder.commitCounter,
     });
-    this.#reads = new ReadGather(folder.store, clock, timers, (key, keyHash) => {
+    this.#reads = new ReadGather(folder.store, clock, timers, table, (key, keyHash) => {
       this.#known.foundCorrupt(key, keyHash);
     });
     this.#bound = new ClockBound({ hlc: this.hlc, clock, commit: this.#commit, maxDriftMs });
@@ -187,11 +191,22 @@ export class LocalReplica implements Peer {
       nodeId: this.nodeId,
       store: folder.store,
       known: this.#known,
+      fences: table,
       clock,
     });
     this.answer('digests', (request) => this.compared.digests(request));
     this.answer('segments', (request) => this.compared.segments(request));
     this.answer('keys', (request) => this.compared.keys(request));
+    this.fences = new Fences({
+      table,
+      commit: this.#commit,
+      known: this.#known,
+      sweeper: this.sweeper,
+      clock,
+      log,
+      fenceLagMs: options.fenceLagMs ?? DEFAULT_TEMPO.fenceLagMs,
+    });
+    this.fences.answerOn(this);
     this.hints = new Hints({
       store: folder.store,
       change: (fill) => this.#commit.change(fill),
@@ -251,7 +266,7 @@ export class LocalReplica implements Peer {
     const refusal = this.#judgePlacement(request);
     if (refusal !== undefined) return refusal;
     const answer = await this.#scans.run(request.limit, deadlineMs, () =>
-      scanPage(this.#folder.store, request, this.#options.clock, deadlineMs),
+      scanPage(this.#folder.store, request, this.#table, this.#options.clock, deadlineMs),
     );
     if (answer.kind === 'page') this.#forget(answer.corrupt);
     return answer;
@@ -323,6 +338,7 @@ export class LocalReplica implements Peer {
 
   async #close(): Promise<void> {
     this.#stopping = true;
+    this.fences.stop();
     const [intact] = await Promise.all([
       this.hints.stop().then(() => this.#commit.stop()),
       this.#reads.stop(),

@@ -46,9 +46,16 @@ export function sealNumber(key: Uint8Array, value: number): Uint8Array {
 export async function readMeta(store: Store, key: Uint8Array): Promise<Buffer | undefined> {
   const sealed = await store.get(key);
   if (sealed === undefined) return undefined;
+  const value = unseal(key, sealed);
+  if (value === undefined) throw damaged(key);
+  return value;
+}
+
+/** What was sealed under `key`, as a view; undefined when it is not what was written. */
+export function unseal(key: Uint8Array, sealed: Uint8Array): Buffer | undefined {
   const value = sealed.subarray(SEAL_BYTES);
   if (sealed.length < SEAL_BYTES || readU32(sealed, 0) !== hash32(value, hash32(key))) {
-    throw damaged(key);
+    return undefined;
   }
   return Buffer.from(value.buffer, value.byteOffset, value.length);
 }

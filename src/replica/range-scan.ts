@@ -6,6 +6,7 @@ import type { Clock } from '../io/clock.js';
 import type { ReplicaFailure, ReplicaPage, ReplicaScan } from '../io/peer.js';
 import { StoreError, type Store, type StoreEntry } from '../io/store.js';
 import { describeStoreError, LATE, refused } from './failure.js';
+import type { FenceTable } from './fence-table.js';
 import { recordRange, userKeyOf } from './layout.js';
 
 /** A page looks at no more entries than this many for each that it may answer, and the constant. */
@@ -22,6 +23,7 @@ const ENTRIES_AT_ONCE = 256;
 export async function scanPage(
   store: Store,
   request: ReplicaScan,
+  fences: FenceTable,
   clock: Clock,
   deadlineMs: number,
 ): Promise<ReplicaPage | ReplicaFailure> {
@@ -33,7 +35,7 @@ export async function scanPage(
       reverse: request.reverse,
     });
     try {
-      const page = new PageFiller(request);
+      const page = new PageFiller(request, fences);
       let count = Math.min(request.limit + 1, ENTRIES_AT_ONCE);
       for (;;) {
         if (clock.monotonicMs() >= deadlineMs) return LATE;
@@ -65,14 +67,16 @@ function checkScan(request: ReplicaScan): string | undefined {
 
 class PageFiller {
   readonly #request: ReplicaScan;
+  readonly #fences: FenceTable;
   readonly #entries: { readonly key: Uint8Array; readonly record: Uint8Array }[] = [];
   readonly #corrupt: Uint8Array[] = [];
   #bytes = 0;
   #lastKey: Uint8Array | undefined;
   looksLeft: number;
 
-  constructor(request: ReplicaScan) {
+  constructor(request: ReplicaScan, fences: FenceTable) {
     this.#request = request;
+    this.#fences = fences;
     this.looksLeft = LOOKS_PER_ENTRY * request.limit + LOOKS_AT_LEAST;
   }
 
@@ -85,7 +89,7 @@ class PageFiller {
     if (hasPartition(this.#request.partitions, partition)) {
       if (!isIntact(keyHash, stored)) {
         this.#corrupt.push(key);
-      } else {
+      } else if (!this.#fences.hides(keyHash, stored)) {
         const record = hasPartition(this.#request.whole, partition) ? stored : headOf(stored);
         const bytes = key.length + record.length;
         if (this.#entries.length > 0 && this.#bytes + bytes > this.#request.maxBytes) return false;

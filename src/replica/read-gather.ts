@@ -1,9 +1,12 @@
+import { isHidden } from '../core/fence.js';
+import { partitionOf } from '../core/placement.js';
 import { headerOf, isIntact } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
 import type { ReadAnswer, ReadCall, ReplicaFailure } from '../io/peer.js';
 import { StoreError, type Store } from '../io/store.js';
 import type { Timers } from '../io/timers.js';
 import { CORRUPT, describeStoreError, LATE, refused, STOPPING } from './failure.js';
+import type { FenceTable } from './fence-table.js';
 import { recordKey } from './layout.js';
 import { lookUp, type Lookup } from './lookup.js';
 
@@ -32,6 +35,7 @@ export class ReadGather {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #timers: Timers;
+  readonly #fences: FenceTable;
   #gathering: ReadGroup = newGroup();
   #turnAsked = false;
   #underWay = 0;
@@ -45,11 +49,13 @@ export class ReadGather {
     store: Store,
     clock: Clock,
     timers: Timers,
+    fences: FenceTable,
     onCorrupt: (key: Uint8Array, keyHash: number) => void,
   ) {
     this.#store = store;
     this.#clock = clock;
     this.#timers = timers;
+    this.#fences = fences;
     this.#onCorrupt = onCorrupt;
   }
 
@@ -110,10 +116,7 @@ export class ReadGather {
     this.#underWay += 1;
     if (this.#gathering.calls.length > 0) this.#askTurn();
     const group = this.#dropLate(gathered);
-    const found = await lookUp(
-      this.#store,
-      group.calls.map((call) => recordKey(call.key)),
-    );
+    const found = await this.#lookUp(group);
     this.#underWay -= 1;
     for (let i = 0; i < group.calls.length; i++) {
       const call = group.calls[i] as ReadCall;
@@ -121,6 +124,22 @@ export class ReadGather {
     }
     if (this.#gathering.calls.length > 0) this.#askTurn();
     else if (this.#idle) this.#onIdle?.();
+  }
+
+  /** What is found is told along with the committed fence, so none may be committed in between: then it is read again. */
+  async #lookUp(group: ReadGroup): Promise<Lookup[]> {
+    const storeKeys = group.calls.map((call) => recordKey(call.key));
+    let { commits } = this.#fences;
+    const found = await lookUp(this.#store, storeKeys);
+    while (this.#fences.commits !== commits) {
+      const since = commits;
+      ({ commits } = this.#fences);
+      for (const [i, call] of group.calls.entries()) {
+        if (!this.#fences.isCommittedSince(partitionOf(call.keyHash), since)) continue;
+        [found[i]] = await lookUp(this.#store, [storeKeys[i] as Buffer]);
+      }
+    }
+    return found;
   }
 
   #dropLate(group: ReadGroup): ReadGroup {
@@ -142,16 +161,29 @@ export class ReadGather {
   }
 
   #answer(call: ReadCall, record: Lookup, part: Part): ReadAnswer {
-    if (record === undefined) return ABSENT;
     if (record instanceof StoreError) return refused('STORE_FAILED', describeStoreError(record));
-    if (!isIntact(call.keyHash, record)) {
+    if (record !== undefined && !isIntact(call.keyHash, record)) {
       this.#corrupt += 1;
       this.#onCorrupt(call.key, call.keyHash);
       return CORRUPT;
     }
-    const header = headerOf(record);
+    const fence = this.#fences.of(partitionOf(call.keyHash)).committed;
+    if (record === undefined || isHidden(record, fence)) {
+      return fence.length === 0 ? ABSENT : { kind: 'absent', fence };
+    }
+    return foundAnswer(record, part, fence);
+  }
+}
+
+/** Most partitions have no fence, and their answers no field for it. */
+function foundAnswer(record: Uint8Array, part: Part, fence: Uint8Array): ReadAnswer {
+  const header = headerOf(record);
+  if (fence.length === 0) {
     return part === 'record' ? { kind: 'found', header, record } : { kind: 'found', header };
   }
+  return part === 'record'
+    ? { kind: 'found', header, record, fence }
+    : { kind: 'found', header, fence };
 }
 
 function newGroup(): ReadGroup {

@@ -1,5 +1,5 @@
 import { GROUPS, SEGMENTS } from '../core/hash-tree.js';
-import { NO_FENCE } from '../core/fence.js';
+import { isHidden } from '../core/fence.js';
 import { PARTITION_SET_BYTES } from '../core/partition-set.js';
 import { PARTITIONS } from '../core/placement.js';
 import { headerOf, isIntact } from '../core/record.js';
@@ -8,6 +8,7 @@ import type { AskReply, AskRequest, KeysReply } from '../io/peer-asks.js';
 import type { ReplicaFailure } from '../io/peer.js';
 import { StoreError, type Store } from '../io/store.js';
 import { describeStoreError, refused } from './failure.js';
+import type { FenceTable } from './fence-table.js';
 import type { KnownRecords } from './known-records.js';
 import { indexedRecords, readScattered } from './segment-index.js';
 
@@ -23,13 +24,8 @@ export interface TreeAnswersOptions {
   readonly nodeId: string;
   readonly store: Store;
   readonly known: KnownRecords;
+  readonly fences: FenceTable;
   readonly clock: Clock;
-}
-
-/** The fences of a partition, 16 bytes each; empty: none. */
-export interface FencePair {
-  readonly promised: Uint8Array;
-  readonly committed: Uint8Array;
 }
 
 /**
@@ -44,18 +40,14 @@ export class TreeAnswers {
   #leasedTo = '';
   #leaseEndsMs = 0;
   #exchanges = 0;
-  #fencesOf: (partition: number) => FencePair = () => ({ promised: NO_FENCE, committed: NO_FENCE });
+  readonly #fences: FenceTable;
 
   constructor(options: TreeAnswersOptions) {
     this.#nodeId = options.nodeId;
     this.#store = options.store;
     this.#known = options.known;
+    this.#fences = options.fences;
     this.#clock = options.clock;
-  }
-
-  /** Where the fences that go along with answers come from. */
-  fencesFrom(fencesOf: (partition: number) => FencePair): void {
-    this.#fencesOf = fencesOf;
   }
 
   /** This node compares itself with another until what is given is called: whoever wants to compare meanwhile hears `busy`. */
@@ -99,7 +91,8 @@ export class TreeAnswers {
       groups.length === 0
         ? trees.groupDigests(partition)
         : trees.segmentDigests(partition, groups, wide);
-    return { kind: 'reply', digests, ...this.#fencesOf(partition) };
+    const { promised, committed } = this.#fences.of(partition);
+    return { kind: 'reply', digests, promised, committed };
   }
 
   async keys(request: AskRequest<'keys'>): Promise<KeysReply | ReplicaFailure> {
@@ -125,7 +118,7 @@ export class TreeAnswers {
   }
 
   async #listKeys(partition: number, segments: readonly number[]): Promise<KeysReply> {
-    const { committed } = this.#fencesOf(partition);
+    const { committed } = this.#fences.of(partition);
     const density = this.#known.trees.counts(partition).records / SEGMENTS;
     const listed: Uint8Array[] = [];
     let bytes = 0;
@@ -137,11 +130,17 @@ export class TreeAnswers {
       for (const entryKey of entries) listed.push(entryKey);
       segmentsListed += 1;
     }
-    return { kind: 'reply', ...(await this.#headersOf(listed)), listed: segmentsListed, committed };
+    return {
+      kind: 'reply',
+      ...(await this.#headersOf(listed, committed)),
+      listed: segmentsListed,
+      committed,
+    };
   }
 
   async #headersOf(
     entries: readonly Uint8Array[],
+    committed: Uint8Array,
   ): Promise<Pick<KeysReply, 'keys' | 'headers' | 'corrupt'>> {
     const keys: Uint8Array[] = [];
     const headers: Uint8Array[] = [];
@@ -154,7 +153,7 @@ export class TreeAnswers {
       } else if (!isIntact(keyHash, record)) {
         this.#known.foundCorrupt(key, keyHash);
         corrupt.push(key);
-      } else {
+      } else if (!isHidden(record, committed)) {
         keys.push(key);
         // A copy: a view would keep the whole record.
         headers.push(Uint8Array.prototype.slice.call(headerOf(record)));

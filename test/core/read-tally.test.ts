@@ -91,10 +91,10 @@ function run({ held, needed, minVersion, failures, turns, hedgeAt }: Case): Ran 
         tally.took(slot);
       }
     } else if (fails) tally.lost(slot);
-    else if (onDisk === 0) tally.absent(slot);
+    else if (onDisk === 0) tally.absent(slot, undefined);
     else {
       const record = recordOf(onDisk);
-      tally.found(slot, headerOf(record), what === 'record' ? record : undefined);
+      tally.found(slot, headerOf(record), what === 'record' ? record : undefined, undefined);
     }
     for (;;) {
       const step = tally.next();
@@ -174,7 +174,7 @@ test('a read fails only where a replica failed, and is stale only where all are'
 test('a minVersion of zero is reached by absence', () => {
   const tally = new ReadTally(1, [0], encodeVersion(ZERO_VERSION));
   tally.start();
-  tally.absent(0);
+  tally.absent(0, undefined);
   expect(tally.next().kind).toBe('answer');
 });
 

@@ -8,6 +8,7 @@ import { StoreError, type StoreOpener } from '../../src/io/store.js';
 import { closeDataFolder, FOLDER_FORMAT, openDataFolder } from '../../src/replica/data-folder.js';
 import { recordKey } from '../../src/replica/layout.js';
 import { FORMAT_KEY, IDENTITY_KEY, sealNumber } from '../../src/replica/meta.js';
+import { FenceTable } from '../../src/replica/fence-table.js';
 import { scanPage } from '../../src/replica/range-scan.js';
 import { seededRandom } from '../seeded-random.js';
 import { createVirtualTime } from '../virtual-time.js';
@@ -174,7 +175,13 @@ describe('a data folder in LevelDB', () => {
 
     const damaged = await claim(opener);
     const scan = (limit: number) =>
-      scanPage(damaged.store, scanOf({ limit }), createVirtualTime().clock, Infinity);
+      scanPage(
+        damaged.store,
+        scanOf({ limit }),
+        new FenceTable(),
+        createVirtualTime().clock,
+        Infinity,
+      );
     expect(await scan(100)).toMatchObject({ kind: 'page' });
     expect(await scan(1_900)).toMatchObject({ kind: 'refused', code: 'STORE_FAILED' });
     await closeDataFolder(damaged, true);
