@@ -14,7 +14,8 @@ export function delCommand(): Command {
     .addHelpText(
       'after',
       `
-Deleting what is absent succeeds. Several keys are deleted one after the other; a failure stops there, and those before it
+A delete is a write: it leaves a tombstone, so that no replica that missed it can bring the key back. Prints the version of each;
+exit code 4 says that a newer version hides one. Deleting what is absent succeeds. Several keys are deleted one after the other; a failure stops there, and those before it
 have been printed.
 
 Examples:

@@ -24,8 +24,8 @@ export function getCommand(): Command {
     .addHelpText(
       'after',
       `
-Prints the bytes of the value and nothing else; on a terminal a line break follows. A key that is absent prints nothing and
-exits with 3.
+Prints the bytes of the value and nothing else; on a terminal a line break follows. A key that is absent (never written, deleted
+or expired) prints nothing and exits with 3. -o table or json also tells when a value was written and when it expires.
 
 Examples:
   kvctl get user/42

@@ -105,12 +105,9 @@ export class Write extends Operation {
   ) {
     // Before there is an operation: nothing waits for one that could not be made.
     const version = plan.version ?? session.stamp();
-    const record = encodeRecord(key, {
-      version,
-      tombstone: value === undefined,
-      ...expiryFields(plan, version),
-      value: value ?? NO_VALUE,
-    });
+    const expiresAtMs = expiryOfWrite(plan, version);
+    const stays = { version, tombstone: value === undefined, value: value ?? NO_VALUE };
+    const record = encodeRecord(key, expiresAtMs === undefined ? stays : { ...stays, expiresAtMs });
     super(session, 'put', key, hash32(key), plan);
     this.#outlet = outlet;
     this.#index = index;
@@ -143,15 +140,11 @@ export class Write extends Operation {
 }
 
 const NO_VALUE = new Uint8Array(0);
-const STAYS = {};
 
-function expiryFields(
-  { ttlMs, expiresAtMs: given }: Plan,
-  version: Version,
-): Pick<RecordFields, 'expiresAtMs'> {
+/** When what is stamped `version` expires by its plan. Throws INVALID_ARGUMENT where that is out of bounds. */
+function expiryOfWrite({ ttlMs, expiresAtMs: given }: Plan, version: Version): number | undefined {
   const expiresAtMs = ttlMs === undefined ? given : expiryAfter(version, ttlMs);
-  if (expiresAtMs === undefined) return STAYS;
-  const problem = checkExpiry(version, expiresAtMs);
+  const problem = expiresAtMs === undefined ? undefined : checkExpiry(version, expiresAtMs);
   if (problem !== undefined) throw problem;
-  return { expiresAtMs };
+  return expiresAtMs;
 }
