@@ -1,3 +1,4 @@
+import { AimdWindow } from '../core/aimd-window.js';
 import { NO_FENCE } from '../core/fence.js';
 import type { Clock } from '../io/clock.js';
 import type {
@@ -11,8 +12,8 @@ import type {
 import { sleep, type Timers } from '../io/timers.js';
 import type { Pace } from './pace.js';
 
-/** Copies under way at once: from the first when nothing is known yet, and the most. */
-const FIRST_WINDOW = 32;
+/** Copies under way at once. */
+const MIN_WINDOW = 16;
 const MAX_WINDOW = 256;
 /** The most while the node has work in the foreground. */
 const BUSY_WINDOW = 16;
@@ -21,8 +22,9 @@ const WINDOW_BYTES = 2 * 1024 * 1024;
 const CALL_TIMEOUT_MS = 5_000;
 /** How long it waits before it asks again one who had too much to do. */
 const OVERLOAD_PAUSE_MS = 20;
-/** The key's hash, deadline, ids: about what a call costs on the wire beside key and record. */
-const CALL_BYTES = 32;
+/** Ids, deadline, lengths: about what a call, and an answer, costs on the wire beside key and record. */
+const CALL_BYTES = 20;
+const ANSWER_BYTES = 8;
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -67,10 +69,11 @@ export interface CopyWindowOptions {
  */
 export class CopyWindow {
   readonly #options: CopyWindowOptions;
+  readonly #groups = new Set<CopyGroup>();
   /** Taken from the end. */
   #waiting: KeyCopy[] = [];
   #underWay = 0;
-  #window = FIRST_WINDOW;
+  readonly #window = new AimdWindow(MIN_WINDOW, MAX_WINDOW);
   /** A record lately seen is at most about this large. */
   #recordBytes = 1;
   #paused = false;
@@ -90,23 +93,24 @@ export class CopyWindow {
         const [from, to] = winner === 'own' ? [self, peer] : [peer, self];
         this.#waiting.push(new KeyCopy(this, group, key, keyHash, from, to));
       }
+      this.#groups.add(group);
       this.#pump();
     });
   }
 
-  /** Starts nothing more, and lets go of whoever waits. */
+  /** Starts nothing more, and lets go of whoever waits. What is under way may still be answered, and counts no more. */
   stop(): void {
     this.#stopped = true;
-    const waiting = this.#waiting;
     this.#waiting = [];
-    for (const copy of waiting) this.#settle(copy);
+    for (const { resolve } of this.#groups) resolve();
+    this.#groups.clear();
   }
 
   /** Of a {@link KeyCopy} only. */
   onRead(copy: KeyCopy, answer: ReadAnswer): void {
     const isPull = copy.from === this.#options.peer;
     const { traffic } = this.#options;
-    if (isPull) traffic.bytesReceived += CALL_BYTES;
+    if (isPull) traffic.bytesReceived += ANSWER_BYTES;
     if (answer.kind === 'found' && answer.record !== undefined) {
       const { record } = answer;
       const bytes = copy.key.length + record.length + CALL_BYTES;
@@ -129,14 +133,14 @@ export class CopyWindow {
   /** Of a {@link KeyCopy} only. */
   onApplied(copy: KeyCopy, answer: ApplyAnswer): void {
     const isPull = copy.from === this.#options.peer;
-    if (!isPull) this.#options.traffic.bytesReceived += CALL_BYTES;
+    if (!isPull) this.#options.traffic.bytesReceived += ANSWER_BYTES;
     const { record } = copy;
     copy.record = NO_BYTES;
     if (answer.kind === 'applied' || answer.kind === 'kept') {
       if (isPull) copy.group.counts.pulled += 1;
       else copy.group.counts.pushed += 1;
       this.#options.traffic.recordBytes += record.length;
-      this.#window = Math.min(this.#window + 1, MAX_WINDOW);
+      this.#window.grow();
     } else if (this.#isRetried(copy, copy.to.nodeId, answer)) {
       return;
     }
@@ -153,7 +157,7 @@ export class CopyWindow {
     if (failure.code === 'OVERLOADED' && !this.#stopped) {
       this.#underWay -= 1;
       this.#waiting.push(copy);
-      this.#window = Math.max(this.#window >>> 1, 1);
+      this.#window.cut(copy.sentAtMs, this.#options.clock.monotonicMs());
       void this.#pause(sleep(this.#options.timers, OVERLOAD_PAUSE_MS));
       return true;
     }
@@ -172,7 +176,7 @@ export class CopyWindow {
       }
       const copy = this.#waiting.pop() as KeyCopy;
       this.#underWay += 1;
-      copy.deadlineMs = this.#options.clock.monotonicMs() + CALL_TIMEOUT_MS;
+      copy.sentAtMs = this.#options.clock.monotonicMs();
       if (copy.from === this.#options.peer) {
         this.#options.traffic.bytesSent += copy.key.length + CALL_BYTES;
       }
@@ -181,7 +185,9 @@ export class CopyWindow {
   }
 
   #room(): number {
-    const window = this.#options.pace.busy ? Math.min(this.#window, BUSY_WINDOW) : this.#window;
+    const window = this.#options.pace.busy
+      ? Math.min(this.#window.size, BUSY_WINDOW)
+      : this.#window.size;
     return Math.max(1, Math.min(window, Math.floor(WINDOW_BYTES / this.#recordBytes)));
   }
 
@@ -194,15 +200,14 @@ export class CopyWindow {
   }
 
   #finish(copy: KeyCopy): void {
-    this.#underWay -= 1;
-    this.#settle(copy);
-    this.#pump();
-  }
-
-  #settle(copy: KeyCopy): void {
     const { group } = copy;
+    this.#underWay -= 1;
     group.left -= 1;
-    if (group.left === 0) group.resolve();
+    if (group.left === 0) {
+      this.#groups.delete(group);
+      group.resolve();
+    }
+    this.#pump();
   }
 
   get placementVersion(): number {
@@ -230,7 +235,7 @@ class KeyCopy implements ReadCall, ApplyCall {
   readonly placementVersion: number;
   record: Uint8Array = NO_BYTES;
   fence: Uint8Array = NO_FENCE;
-  deadlineMs = 0;
+  sentAtMs = 0;
 
   constructor(
     private readonly window: CopyWindow,
@@ -241,6 +246,10 @@ class KeyCopy implements ReadCall, ApplyCall {
     readonly to: Peer,
   ) {
     this.placementVersion = window.placementVersion;
+  }
+
+  get deadlineMs(): number {
+    return this.sentAtMs + CALL_TIMEOUT_MS;
   }
 
   onRead(_slot: number, answer: ReadAnswer): void {

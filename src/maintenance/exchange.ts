@@ -1,30 +1,18 @@
 import { NO_FENCE } from '../core/fence.js';
-import { compareKeys } from '../core/key-range.js';
-import { addPartition, emptyPartitionSet, type PartitionSet } from '../core/partition-set.js';
+import type { PartitionSet } from '../core/partition-set.js';
 import type { Clock } from '../io/clock.js';
 import type { Peer } from '../io/peer.js';
-import type { KeysReply } from '../io/peer-asks.js';
 import type { Timers } from '../io/timers.js';
-import { HEADER_BYTES } from '../core/record.js';
+import { compareReplicas } from './comparison.js';
 import { CopyWindow, type CopyCounts, type Traffic } from './copy-window.js';
 import { Dialogue, type DialogueEnd } from './dialogue.js';
-import {
-  isAtOrBelow,
-  keyDifferences,
-  type KeyDifference,
-  type ListedKeys,
-} from './key-difference.js';
+import { isAtOrBelow, type KeyDifference } from './key-difference.js';
 import { Pace } from './pace.js';
-import { differingPartitions, differingSegments, type DifferingPartitions } from './tree-walk.js';
 
-/** Partitions whose trees are compared at once: a few round trips each, and next to no work. */
-const LOOKS_AT_ONCE = 32;
-/** Partitions whose keys are compared and copied at once. Of each, two lists of keys are in memory, of 256 KiB at most. */
-const PARTITIONS_AT_ONCE = 4;
-/** Segments listed in one ask at most, so that nobody waits long behind it. */
-const SEGMENTS_AT_ONCE = 128;
 /** A write is on all its replicas after much less, when all is well. */
 const SETTLE_MS = 50;
+
+const NOTHING_COPIED: CopyCounts = { pulled: 0, pushed: 0, fenced: 0, corrupt: 0 };
 
 export interface ExchangePorts {
   /** The own replica: its trees answer `ask`, its store `read` and `apply`. */
@@ -70,6 +58,8 @@ export interface PartitionDifference extends Readonly<CopyCounts> {
   readonly differing: number;
   /** Of those, keys with a version, on either side, at or below the fence that was asked about. */
   readonly belowFence: number;
+  /** Not copied because that was not asked for. */
+  readonly left: number;
 }
 
 export interface ExchangeResult extends Readonly<Traffic> {
@@ -111,204 +101,96 @@ export async function exchange(
     onFailure: (nodeId, failure) => dialogue.fail(nodeId, failure),
   });
   void dialogue.whenOver().then(() => copies.stop());
-  const comparison = new Comparison(dialogue, copies, options);
-  await comparison.run(partitions);
+  const findings = new Findings(dialogue.traffic, options);
+  await compareReplicas(dialogue, partitions, {
+    exact: options.fenceOf !== undefined,
+    settleMs: options.settleMs ?? SETTLE_MS,
+    ...(options.onFences === undefined ? {} : { onFences: options.onFences }),
+    onPartitions: (count) => findings.expect(count),
+    onDifferences(partition, { keys, corrupt }) {
+      const found = findings.of(partition);
+      found.corrupt += corrupt.length;
+      return copies.copy(findings.toCopy(found, keys), found);
+    },
+    onDone: (partition) => findings.done(partition),
+  });
   dialogue.finish('complete', '');
   return {
     ...dialogue.end,
     ...dialogue.traffic,
-    partitionsLeft: comparison.partitionsLeft,
-    differences: comparison.differences,
+    partitionsLeft: findings.partitionsLeft,
+    differences: findings.all,
     durationMs: clock.monotonicMs() - startedMs,
   };
 }
 
 type Found = { -readonly [K in keyof PartitionDifference]: PartitionDifference[K] };
 
-/** The walk from the digest of everything down to records. */
-class Comparison {
-  readonly differences: Found[] = [];
-  readonly #dialogue: Dialogue;
-  readonly #copies: CopyWindow;
+/** What has been found so far, and what is to become of it. */
+class Findings {
+  readonly #traffic: Traffic;
   readonly #options: ExchangeOptions;
+  readonly #found = new Map<number, Found>();
   #partitions = 0;
   #done = 0;
-  #settled = 0;
+  #equal = 0;
 
-  constructor(dialogue: Dialogue, copies: CopyWindow, options: ExchangeOptions) {
-    this.#dialogue = dialogue;
-    this.#copies = copies;
+  constructor(traffic: Traffic, options: ExchangeOptions) {
+    this.#traffic = traffic;
     this.#options = options;
   }
 
+  get all(): PartitionDifference[] {
+    return [...this.#found.values()].filter(({ differing, corrupt }) => differing + corrupt > 0);
+  }
+
   get partitionsLeft(): number {
-    return this.#partitions - this.#settled;
+    return this.#partitions - this.#equal;
   }
 
-  async run(partitions: PartitionSet): Promise<void> {
-    const first = await differingPartitions(this.#dialogue, partitions);
-    if (first === undefined || first.size === 0) return;
-    this.#partitions = first.size;
-    const segments = await this.#segmentsOf([...first.keys()]);
-    if (segments.size > 0) await this.#settle(first, segments);
-    this.#partitions = segments.size;
-    await forEach([...segments], PARTITIONS_AT_ONCE, async ([partition, differing]) => {
-      await this.#mend(partition, differing);
-      this.#done += 1;
-      this.#tellProgress();
-    });
+  expect(partitions: number): void {
+    this.#partitions = partitions;
   }
 
-  /** The segments in which these partitions differ; without partitions that do not any more. */
-  async #segmentsOf(partitions: readonly number[]): Promise<Map<number, readonly number[]>> {
-    const { fenceOf, onFences } = this.#options;
-    const found = new Map<number, readonly number[]>();
-    await forEach(partitions, LOOKS_AT_ONCE, async (partition) => {
-      const look = await differingSegments(this.#dialogue, partition, fenceOf !== undefined);
-      if (look === undefined) return;
-      onFences?.(partition, look.promised, look.committed);
-      if (look.segments.length > 0) found.set(partition, look.segments);
-    });
+  of(partition: number): Found {
+    let found = this.#found.get(partition);
+    if (found === undefined) {
+      found = { partition, differing: 0, belowFence: 0, left: 0, ...NOTHING_COPIED };
+      this.#found.set(partition, found);
+    }
     return found;
   }
 
-  /**
-   * After a moment, leaves in `segments` only what differs still. A partition that differs in just the same way as before is
-   * not walked again: what differs there lies still.
-   */
-  async #settle(
-    first: DifferingPartitions,
-    segments: Map<number, readonly number[]>,
-  ): Promise<void> {
-    const settleMs = this.#options.settleMs ?? SETTLE_MS;
-    if (settleMs === 0) return;
-    await this.#dialogue.wait(settleMs);
-    const looked = emptyPartitionSet();
-    for (const partition of segments.keys()) addPartition(looked, partition);
-    const second = await differingPartitions(this.#dialogue, looked);
-    if (second === undefined) return;
-    const moving: number[] = [];
-    for (const partition of segments.keys()) {
-      const now = second.get(partition);
-      if (now === undefined) segments.delete(partition);
-      else if (compareKeys(now, first.get(partition) as Uint8Array) !== 0) moving.push(partition);
-    }
-    const again = await this.#segmentsOf(moving);
-    for (const partition of moving) {
-      const now = new Set(again.get(partition));
-      const still = (segments.get(partition) ?? []).filter((segment) => now.has(segment));
-      if (still.length > 0) segments.set(partition, still);
-      else segments.delete(partition);
-    }
-  }
-
-  async #mend(partition: number, segments: readonly number[]): Promise<void> {
-    const found: Found = {
-      partition,
-      differing: 0,
-      belowFence: 0,
-      pulled: 0,
-      pushed: 0,
-      fenced: 0,
-      corrupt: 0,
-    };
-    let uncopied = 0;
-    for (let at = 0; at < segments.length;) {
-      const asked = segments.slice(at, at + SEGMENTS_AT_ONCE);
-      const theirs = await this.#list(partition, asked);
-      if (theirs === undefined) break;
-      const own = await this.#listOwn(partition, asked.slice(0, theirs.listed));
-      if (own === undefined) break;
-      at += theirs.listed;
-      const { keys, corrupt } = keyDifferences(own, theirs);
-      found.corrupt += corrupt;
-      const toCopy = this.#toCopy(keys, found);
-      uncopied += keys.length - toCopy.length;
-      await this.#copies.copy(toCopy, found);
-    }
-    if (found.differing > 0 || found.corrupt > 0) this.differences.push(found);
-    if (!this.#dialogue.over && uncopied + found.fenced + found.corrupt === 0) this.#settled += 1;
-  }
-
   /** Counts the differences, and picks those that are to be copied. */
-  #toCopy(keys: readonly KeyDifference[], found: Found): KeyDifference[] {
+  toCopy(found: Found, keys: readonly KeyDifference[]): KeyDifference[] {
     const { copies = 'both', onHeldAlone } = this.#options;
     const fence = this.#options.fenceOf?.(found.partition) ?? NO_FENCE;
     return keys.filter(({ key, winner, header, losing, fenced }) => {
       found.differing += 1;
       if (isAtOrBelow(losing ?? header, fence)) found.belowFence += 1;
       if (winner === 'own' && losing === undefined) onHeldAlone?.(found.partition, key, header);
-      if (copies === 'look' || (copies === 'pull' && winner === 'own')) return false;
+      if (copies === 'look' || (copies === 'pull' && winner === 'own')) {
+        found.left += 1;
+        return false;
+      }
       if (fenced) found.fenced += 1;
       return !fenced;
     });
   }
 
-  /** What the peer has of these segments, or of the first `listed` of them. Undefined: it has come to an end. */
-  async #list(partition: number, segments: readonly number[]): Promise<KeysReply | undefined> {
-    const { from } = this.#dialogue;
-    const reply = await this.#dialogue.askPeer('keys', { from, partition, segments });
-    if (reply === undefined || isSound(reply, segments.length)) return reply;
-    this.#dialogue.finish(
-      'failed',
-      `${this.#dialogue.peer.nodeId}: answered keys that make no sense`,
-    );
-    return undefined;
-  }
-
-  /** What the own replica has of all these segments. */
-  async #listOwn(partition: number, segments: readonly number[]): Promise<ListedKeys | undefined> {
-    const { from } = this.#dialogue;
-    const keys: Uint8Array[] = [];
-    const headers: Uint8Array[] = [];
-    const corrupt: Uint8Array[] = [];
-    let committed: Uint8Array = NO_FENCE;
-    for (let at = 0; at < segments.length;) {
-      const rest = segments.slice(at);
-      const reply = await this.#dialogue.askSelf('keys', { from, partition, segments: rest });
-      if (reply === undefined) return undefined;
-      keys.push(...reply.keys);
-      headers.push(...reply.headers);
-      corrupt.push(...reply.corrupt);
-      ({ committed } = reply);
-      at += Math.max(1, reply.listed);
-    }
-    return { keys, headers, corrupt, committed };
-  }
-
-  #tellProgress(): void {
+  done(partition: number): void {
+    const { left, fenced, corrupt } = this.of(partition);
+    this.#done += 1;
+    if (left + fenced + corrupt === 0) this.#equal += 1;
     const { onProgress } = this.#options;
     if (onProgress === undefined) return;
-    const { bytesSent, bytesReceived } = this.#dialogue.traffic;
     let differing = 0;
     let copied = 0;
-    for (const found of this.differences) {
+    for (const found of this.#found.values()) {
       differing += found.differing;
       copied += found.pulled + found.pushed;
     }
-    const bytes = bytesSent + bytesReceived;
+    const bytes = this.#traffic.bytesSent + this.#traffic.bytesReceived;
     onProgress({ partitions: this.#partitions, done: this.#done, differing, copied, bytes });
   }
-}
-
-function isSound(reply: KeysReply, asked: number): boolean {
-  return (
-    reply.listed >= 1 &&
-    reply.listed <= asked &&
-    reply.keys.length === reply.headers.length &&
-    reply.headers.every((header) => header.length === HEADER_BYTES)
-  );
-}
-
-/** Calls `act` with each item, several at once, and resolves when all are through. */
-async function forEach<T>(
-  items: readonly T[],
-  atOnce: number,
-  act: (item: T) => Promise<void>,
-): Promise<void> {
-  let next = 0;
-  const work = async (): Promise<void> => {
-    while (next < items.length) await act(items[next++] as T);
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, work));
 }

@@ -28,7 +28,7 @@ export interface KeyDifference {
 export interface KeyDifferences {
   readonly keys: readonly KeyDifference[];
   /** Keys that one of the two cannot read: they are mended, and until then not compared. */
-  readonly corrupt: number;
+  readonly corrupt: readonly Uint8Array[];
 }
 
 /**
@@ -36,9 +36,9 @@ export interface KeyDifferences {
  * no difference where the other has nothing: that absence is what became of it.
  */
 export function keyDifferences(own: ListedKeys, theirs: ListedKeys): KeyDifferences {
-  const unreadable = new Set<string>();
-  for (const key of own.corrupt) unreadable.add(nameOf(key));
-  for (const key of theirs.corrupt) unreadable.add(nameOf(key));
+  const unreadable = new Map<string, Uint8Array>();
+  for (const key of own.corrupt) unreadable.set(nameOf(key), key);
+  for (const key of theirs.corrupt) unreadable.set(nameOf(key), key);
 
   const differences: KeyDifference[] = [];
   const add = (
@@ -76,7 +76,7 @@ export function keyDifferences(own: ListedKeys, theirs: ListedKeys): KeyDifferen
     if (unreadable.has(name)) continue;
     add(own.keys[at] as Uint8Array, 'own', own.headers[at] as Uint8Array, undefined);
   }
-  return { keys: differences, corrupt: unreadable.size };
+  return { keys: differences, corrupt: [...unreadable.values()] };
 }
 
 /** Whether the version in the header is at or below the fence; never when there is no fence. */

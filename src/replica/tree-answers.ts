@@ -163,8 +163,9 @@ export class TreeAnswers {
   }
 
   #isBusyFor(from: string): boolean {
-    if (this.#exchanges > 0) return from !== this.#nodeId;
-    return this.#leasedTo !== from && this.#clock.monotonicMs() < this.#leaseEndsMs;
+    // Whoever compares with it already goes on; so this node's own comparison, too, waits for that one.
+    if (this.#clock.monotonicMs() < this.#leaseEndsMs) return from !== this.#leasedTo;
+    return this.#exchanges > 0 && from !== this.#nodeId;
   }
 
   #lease(from: string): void {

@@ -21,8 +21,11 @@ export class FarPeer implements Peer {
   /** What becomes of a call instead of its being carried out; undefined: it is. */
   failing: (kind: AskKind | 'apply' | 'read') => ReplicaFailure | undefined = () => undefined;
   /** May change what is answered to an ask. */
-  twist: <K extends AskKind>(kind: K, reply: AskReply<K>) => AskReply<K> = (_, reply) => reply;
-  readonly asked: { readonly kind: AskKind; readonly request: object }[] = [];
+  twist: (kind: AskKind, request: object, reply: object) => object = (_kind, _request, reply) =>
+    reply;
+  /** Applies are answered as if they had been carried out, and are not. */
+  dropsApplies = false;
+  readonly asked: AskKind[] = [];
   applies = 0;
   reads = 0;
   readsAtOnce = 0;
@@ -42,7 +45,8 @@ export class FarPeer implements Peer {
       const onApplied = (answer: ApplyAnswer): void => {
         this.#travel(() => call.onApplied(slot, this.cut ? CUT_OFF : answer));
       };
-      if (failure === undefined) {
+      if (this.dropsApplies) onApplied({ kind: 'applied' });
+      else if (failure === undefined) {
         const { key, keyHash, record, source, fence, deadlineMs, placementVersion, traceparent } =
           call;
         this.replica.apply(
@@ -94,14 +98,14 @@ export class FarPeer implements Peer {
     request: AskRequest<K>,
     deadlineMs: number,
   ): Promise<AskReply<K> | ReplicaFailure> {
-    this.asked.push({ kind, request });
+    this.asked.push(kind);
     await this.#wait();
     const failure = this.#failure(kind);
     if (failure !== undefined) return failure;
     const reply = await this.replica.ask(kind, request, deadlineMs);
     await this.#wait();
     if (this.cut) return CUT_OFF;
-    return reply.kind === 'reply' ? this.twist(kind, reply) : reply;
+    return this.twist(kind, request, reply) as typeof reply;
   }
 
   scan(): Promise<never> {
