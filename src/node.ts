@@ -166,14 +166,6 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
   }));
   replica.answer('members', async () => ({ kind: 'reply', members: started.rumours }));
   const { counters } = coordinator;
-  delivery = startHintDelivery({
-    keeper: replica,
-    peerOf,
-    placementVersion: () => placement.version,
-    busy: () => counters.inFlight > 0,
-    clock,
-    timers,
-  });
   const exchanges = new ExchangeTurns({
     self: replica,
     clock,
@@ -185,6 +177,14 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     clock,
     underWay: () => counters.inFlight,
     begun: () => counters.reads + counters.scans + replica.writesTaken,
+  });
+  delivery = startHintDelivery({
+    keeper: replica,
+    peerOf,
+    placementVersion: () => placement.version,
+    busy: () => foreground.busy,
+    clock,
+    timers,
   });
   const shared = new Map(others.map((id) => [id, sharedPartitions(placement, nodeId, id)]));
   antiEntropy = startAntiEntropy({
