@@ -10,6 +10,8 @@ export interface NodeReport {
   readonly id: string;
   readonly address: string;
   readonly zone: string;
+  /** Where it answered, or would have to. */
+  readonly endpoint: string;
   readonly report: NodeStatusReport | undefined;
   /** Of the status call. */
   readonly roundTripMs: number | undefined;
@@ -58,6 +60,14 @@ export async function askAnyNode<T>(
   }
 }
 
+/** The endpoint of the node that answers first: for what one node does for all, and is not to be asked of several at once. */
+export function answeringEndpoint(settings: Settings): Promise<string> {
+  return askAnyNode(settings, async (node) => {
+    await node.describe();
+    return node.endpoint;
+  });
+}
+
 export function describeCluster(settings: Settings): Promise<Welcome> {
   return askAnyNode(settings, (node) => node.describe());
 }
@@ -76,13 +86,21 @@ export async function reportNodes(
     const found = answers.find(
       ({ report }) => report?.nodeId === id && report.clusterId === cluster.clusterId,
     );
-    if (found !== undefined) return { ...found, id, address, zone };
+    if (found !== undefined) return { ...found, endpoint: found.address, id, address, zone };
     const own = answers.find((answer) => answer.address === address);
     const reason =
       own?.report === undefined
         ? (own?.reason ?? '')
         : `${address} is ${own.report.nodeId} of cluster ${own.report.clusterName}`;
-    return { id, address, zone, report: undefined, roundTripMs: undefined, reason };
+    return {
+      id,
+      address,
+      zone,
+      endpoint: address,
+      report: undefined,
+      roundTripMs: undefined,
+      reason,
+    };
   });
   return { cluster, nodes };
 }

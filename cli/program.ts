@@ -15,7 +15,9 @@ import { getCommand } from './commands/get.js';
 import { importCommand } from './commands/import.js';
 import { nodeCommand } from './commands/node.js';
 import { putCommand } from './commands/put.js';
+import { repairCommand } from './commands/repair.js';
 import { scanCommand } from './commands/scan.js';
+import { verifyCommand } from './commands/verify.js';
 import { versionCommand } from './commands/version.js';
 import { serveCommand } from './serve.js';
 import { addGlobalOptions } from './settings.js';
@@ -48,7 +50,14 @@ Examples:
     program.addCommand(command);
   }
   program.commandsGroup('Cluster:');
-  for (const command of [clusterCommand(), nodeCommand(), clockCommand(), explainCommand()]) {
+  for (const command of [
+    clusterCommand(),
+    nodeCommand(),
+    verifyCommand(),
+    repairCommand(),
+    explainCommand(),
+    clockCommand(),
+  ]) {
     program.addCommand(command);
   }
   program.addCommand(serveCommand());
@@ -67,6 +76,8 @@ const NOT_FOR_KEYS: Readonly<Record<string, readonly string[]>> = {
   node: TO_NODES,
   clock: TO_NODES,
   explain: TO_NODES,
+  verify: TO_NODES,
+  repair: TO_NODES,
   version: ['--output'],
   serve: [],
   completion: [],

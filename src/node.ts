@@ -66,6 +66,8 @@ export interface Node {
   readonly exchanges: ExchangeTurns;
   /** What this node believes of each member, itself included, in the order of ids. */
   beliefs(): readonly MemberBelief[];
+  /** The ids of the replicas of a partition, in the order of its preference list. */
+  replicasOf(partition: number): readonly string[];
   /** What the node tells whoever connects. */
   welcome(): Welcome;
   /** Answers what is under way, for up to `graceMs`, and closes the data folder. Peers are closed by whoever made them. */
@@ -211,6 +213,8 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     antiEntropy,
     exchanges,
     beliefs: () => started.beliefs(),
+    replicasOf: (partition) =>
+      (placement.preference[partition] ?? []).map((at) => placement.members[at]?.id ?? ''),
     welcome: () => ({
       nodeId,
       clusterName,

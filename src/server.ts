@@ -6,7 +6,11 @@ import type { Log } from './io/log.js';
 import type { Peer } from './io/peer.js';
 import type { Timers } from './io/timers.js';
 import type { FrameSender } from './wire/channel-server.js';
-import { createAdminService, createClusterService } from './wire/cluster-service.js';
+import {
+  createAdminService,
+  createClusterService,
+  type NodeRepairs,
+} from './wire/cluster-service.js';
 import { startGrpcServer, type GrpcServer } from './wire/grpc-server.js';
 import { createKvChannelHost } from './wire/kv-channel.js';
 import { createKvService } from './wire/kv-service.js';
@@ -25,6 +29,7 @@ export interface ServerOptions {
   /** The version of the package. */
   readonly release: string;
   readonly status: () => NodeStatusReport | Promise<NodeStatusReport>;
+  readonly repairs: NodeRepairs;
   /** Given: the Admin service changes them. Absent: it refuses. */
   readonly faults?: InjectedFaults;
   readonly limits: Limits;
@@ -68,7 +73,9 @@ export async function startServer(options: ServerOptions): Promise<GrpcServer> {
       limits,
       status,
       copies: (key, deadlineMs) => coordinator.explain(key, deadlineMs),
+      repairs: options.repairs,
       clock,
+      timers,
     }),
     admin: createAdminService({
       nodeId,

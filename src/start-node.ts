@@ -9,6 +9,7 @@ import { systemRandom } from './io/random.js';
 import { systemTimers } from './io/timers.js';
 import { createNode, type NodeIdentity } from './node.js';
 import { RELEASE } from './release.js';
+import { repairsOf } from './repairs.js';
 import { startServer } from './server.js';
 import { reportStatus } from './status.js';
 import type { ClusterFacts } from './wire/greeting.js';
@@ -103,6 +104,7 @@ export async function startNode(options: NodeOptions, log: Log = silentLog): Pro
       welcome: () => node.welcome(),
       release: RELEASE,
       status,
+      repairs: repairsOf(node, clock),
       ...(options.unsafeFaults ? { faults } : {}),
       limits,
       clock,

@@ -11,8 +11,10 @@ import { formatBytes, formatCount, formatDuration, formatMs } from '../durations
 import { EXIT } from '../exit-code.js';
 import { CommandFailure } from '../failure.js';
 import { describeCluster, reportNodes, type NodeReport } from '../node-reports.js';
-import { note, printFields, printRows, type Column } from '../output.js';
+import { note, printFields, printRows, renderTable, writeData, type Column } from '../output.js';
+import { repairNotes, REPAIR_COLUMNS } from '../repair-view.js';
 import { keyArgument, keyHexOption, settingsOf } from '../settings.js';
+import { membersCommand } from './members.js';
 
 export function clusterCommand(): Command {
   return new Command('cluster')
@@ -48,16 +50,24 @@ function statusCommand(): Command {
       'after',
       `
 RTT is the way from here to the node and back; OFFSET its clock less the median of its peers. COMMIT counts its group commits.
-WRITES, READS, REPAIRS and SHED (refused for too much load) count what it coordinated since it started. STORE is on disk,
-PEERS says to how many of the others it is connected.`,
+WRITES, READS, REPAIRS (of copies that a read found old) and SHED (refused for too much load) count what it coordinated since
+it started. STORE is on disk, PEERS says to how many of the others it is connected.
+
+The second table says how replicas mend themselves. HINTS OWED are keys that a node keeps for one that missed them. DIFFERING
+counts partitions that differed from a peer's when last compared. REPAIRED are bytes of records copied by these comparisons since
+the node started. All is well when no hints are owed, nothing differs, and the last comparisons are seconds old and equal.`,
     )
     .action(async (_options: unknown, command: Command) => {
       const settings = settingsOf(command);
       const { nodes } = await reportNodes(settings);
-      await printRows(settings.output ?? 'table', STATUS_COLUMNS, nodes, nodeView);
-      for (const { id, report, reason } of nodes) {
+      const format = settings.output ?? 'table';
+      await printRows(format, STATUS_COLUMNS, nodes, nodeView);
+      if (format === 'table') await writeData(`\n${renderTable(REPAIR_COLUMNS, nodes)}`);
+      for (const node of nodes) {
+        const { id, report, reason } = node;
         if (report?.reason) note(`${id} is ${report.state}: ${report.reason}`);
         for (const fault of report?.faults ?? []) note(`${id} has an injected fault: ${fault}`);
+        for (const line of repairNotes(node)) note(line);
         if (report === undefined) note(`${id} cannot be reached: ${reason}`);
       }
       const failure = unreachableFailure(nodes);
@@ -82,29 +92,6 @@ function nodeView({ id, address, zone, report, roundTripMs, reason }: NodeReport
   if (report === undefined) return { id, address, zone, reachable: false, reason };
   const { nodeId: _, hlc: __, ...status } = report;
   return { id, address, zone, reachable: true, roundTripMs, ...status };
-}
-
-function membersCommand(): Command {
-  return new Command('members')
-    .description('the member list that all nodes agree on')
-    .action(async (_options: unknown, command: Command) => {
-      const settings = settingsOf(command);
-      const cluster = await describeCluster(settings);
-      const { clusterName, clusterId, placementVersion, replicationFactor } = cluster;
-      await printRows(
-        settings.output ?? 'table',
-        [
-          { title: 'NODE', cell: ({ id }) => id },
-          { title: 'ADDRESS', cell: ({ address }) => address },
-          { title: 'ZONE', cell: ({ zone }) => zone },
-        ],
-        cluster.members,
-        (member) => member,
-      );
-      note(
-        `cluster ${clusterName} (${clusterId}), placement ${placementVersion}, replication factor ${replicationFactor}`,
-      );
-    });
 }
 
 interface MemberShare {

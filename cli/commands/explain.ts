@@ -1,13 +1,18 @@
 import { Command } from 'commander';
-import { formatVersion } from '../../src/core/version.js';
-import type { ExplainedReplica, ExplainReport } from '../../src/wire/reports.js';
+import { KvError } from '../../src/core/errors.js';
+import { formatVersion, type Version } from '../../src/core/version.js';
+import type { LocalKeyReport } from '../../src/wire/repair-reports.js';
+import type { ExplainedReplica } from '../../src/wire/replica-report.js';
+import type { ExplainReport } from '../../src/wire/reports.js';
 import { bytesToDisplay, bytesToJson } from '../byte-text.js';
 import { isoTime, writtenAt } from '../entry-view.js';
 import { EXIT } from '../exit-code.js';
 import { CommandFailure } from '../failure.js';
-import { askAnyNode } from '../node-reports.js';
+import { askAnyNode, describeCluster, withNode } from '../node-reports.js';
 import { jsonText, renderTable, writeData, type Column } from '../output.js';
-import { keyArgument, keyHexOption, settingsOf } from '../settings.js';
+import { roundText } from '../repair-view.js';
+import { copyView } from '../replica-copies.js';
+import { keyArgument, keyHexOption, settingsOf, type Settings } from '../settings.js';
 
 export function explainCommand(): Command {
   return new Command('explain')
@@ -17,7 +22,9 @@ export function explainCommand(): Command {
     .addHelpText(
       'after',
       `
-Reads the copies as they are and repairs nothing. Exit code 8 says that the replicas that answered differ, 5 that one did
+Reads the copies as they are and repairs nothing. The second table has what each replica knows beside its copy: to whom it owes
+the key (hints), the fences of its partition, and the last comparison with the others. A tombstone at or below the fence
+that a node has committed is gone there, and that is no difference. Exit code 8 says that the replicas that answered differ, 5 that one did
 not answer.
 
 Example:
@@ -27,20 +34,81 @@ Example:
       const settings = settingsOf(command);
       const key = keyArgument(keyText, options.keyHex === true);
       const report = await askAnyNode(settings, (node) => node.explain(key));
+      const asides = await asidesOf(key, report, settings);
       const format = settings.output ?? 'table';
       const winners = winnersOf(report);
       if (format === 'json' || format === 'jsonl') {
-        await writeData(jsonText(format, viewOf(key, report)));
+        await writeData(jsonText(format, viewOf(key, report, asides)));
       } else if (format === 'raw') {
         await writeData(renderTable(columns(winners), report.replicas).replace(/^.*\n/, ''));
       } else {
         await writeData(
-          `${bytesToDisplay(key)}  partition ${report.partition}\n\n${renderTable(columns(winners), report.replicas)}\n${bytesToDisplay(Buffer.from(report.why))}\n`,
+          `${bytesToDisplay(key)}  partition ${report.partition}\n\n${renderTable(columns(winners), report.replicas)}\n` +
+            `${bytesToDisplay(Buffer.from(report.why))}\n\n${renderTable(ASIDE_COLUMNS, asides)}`,
         );
       }
       const verdict = judge(report);
       if (verdict !== undefined) throw verdict;
     });
+}
+
+/** What a node knows of the key beside its record, or why it says nothing. */
+interface Aside {
+  readonly node: string;
+  readonly local: LocalKeyReport | undefined;
+  /** Why there is nothing; else empty. */
+  readonly reason: string;
+}
+
+async function asidesOf(
+  key: Uint8Array,
+  { replicas }: ExplainReport,
+  settings: Settings,
+): Promise<Aside[]> {
+  const { members } = await describeCluster(settings);
+  return Promise.all(
+    replicas.map(async ({ node }): Promise<Aside> => {
+      const address = members.find(({ id }) => id === node)?.address ?? '';
+      try {
+        const local = await withNode(address, settings, (client) => client.explainLocal(key));
+        return { node, local, reason: '' };
+      } catch (error) {
+        if (!(error instanceof KvError)) throw error;
+        return { node, local: undefined, reason: error.message };
+      }
+    }),
+  );
+}
+
+const ASIDE_COLUMNS: readonly Column<Aside>[] = [
+  { title: 'NODE', cell: ({ node }) => node },
+  {
+    title: 'OWES IT TO',
+    cell: ({ local }) => (local ? local.hintsOwed.join(', ') || 'nobody' : '-'),
+  },
+  { title: 'FENCE PROMISED', cell: ({ local }) => fenceText(local?.promised) },
+  { title: 'COMMITTED', cell: ({ local }) => fenceText(local?.committed) },
+  {
+    title: 'LAST COMPARED',
+    cell: ({ local, reason }) => (local ? local.rounds.map(roundText).join('; ') : reason),
+  },
+];
+
+function fenceText(fence: Version | undefined): string {
+  return fence === undefined ? '-' : writtenAt(fence);
+}
+
+function asideView({ node, local, reason }: Aside) {
+  if (local === undefined) return { node, reachable: false, reason };
+  const { hintsOwed, promised, committed, rounds } = local;
+  return {
+    node,
+    reachable: true,
+    hintsOwed,
+    ...(promised !== undefined && { fencePromised: formatVersion(promised) }),
+    ...(committed !== undefined && { fenceCommitted: formatVersion(committed) }),
+    lastCompared: rounds,
+  };
 }
 
 /** Undefined when all replicas answered and hold the same. */
@@ -106,31 +174,14 @@ function winnersOf(report: ExplainReport): string[] {
   return report.winner.split(',').map((id) => id.trim());
 }
 
-function viewOf(key: Uint8Array, report: ExplainReport) {
+function viewOf(key: Uint8Array, report: ExplainReport, asides: readonly Aside[]) {
   const winners = winnersOf(report);
   return {
     key: bytesToJson(key),
     partition: report.partition,
     winners: winners.filter((id) => id !== ''),
     why: report.why,
-    replicas: report.replicas.map((replica) => ({
-      node: replica.node,
-      result: replica.result,
-      ...(replica.version !== undefined && {
-        version: formatVersion(replica.version),
-        writtenAt: writtenAt(replica.version),
-      }),
-      ...(replica.result === 'found' && {
-        digest: replica.digest,
-        recordBytes: replica.recordBytes,
-        valueBytes: replica.valueBytes,
-        tombstone: replica.tombstone,
-      }),
-      ...(replica.expiresAtMs !== undefined && {
-        expiresAt: isoTime(replica.expiresAtMs),
-        expired: replica.expired,
-      }),
-      ...(replica.reason !== '' && { reason: replica.reason }),
-    })),
+    replicas: report.replicas.map(copyView),
+    nodes: asides.map(asideView),
   };
 }

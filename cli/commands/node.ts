@@ -6,6 +6,7 @@ import { formatBytes, formatCount, formatDuration, formatMs } from '../durations
 import { isoTime } from '../entry-view.js';
 import { endpointOf, withNode } from '../node-reports.js';
 import { printFields, renderTable, writeData, type Column } from '../output.js';
+import { owedText, roundText } from '../repair-view.js';
 import { settingsOf } from '../settings.js';
 
 const PEER_COLUMNS: readonly Column<PeerStatusReport>[] = [
@@ -42,12 +43,24 @@ export function nodeCommand(): Command {
             ['wall clock', isoTime(status.wallMs)],
             ['HLC', formatVersion(status.hlc)],
             ['writer', status.writer],
+            ['incarnation', status.incarnation],
             ['offset', `${formatMs(status.offsetMs)} from the median of its peers`],
             ['drift refusals', formatCount(status.driftRefusals)],
             ['commit counter', formatCount(status.commitCounter)],
             ['writes', formatCount(status.writes)],
             ['reads', formatCount(status.reads)],
-            ['repairs', formatCount(status.repairs)],
+            ['read repairs', formatCount(status.repairs)],
+            ['hints owed', owedText(status.hints)],
+            ['hints delivered', formatCount(status.hints.delivered)],
+            ['hints dropped', formatCount(status.hints.dropped)],
+            ['hash trees', status.repair.treesReady ? 'ready' : 'being rebuilt'],
+            ['partitions differing', formatCount(status.repair.partitionsDiffering)],
+            [
+              'repaired',
+              `${formatCount(status.repair.keys)} records, ${formatBytes(status.repair.bytes)}`,
+            ],
+            ['unreadable keys', formatCount(status.repair.corruptKeys)],
+            ...status.repair.rounds.map((round) => ['last compared', roundText(round)] as const),
             ['shed', formatCount(status.shed)],
             ['in flight', formatCount(status.inFlight)],
             ['store', formatBytes(status.storeBytes)],

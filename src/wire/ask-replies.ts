@@ -1,4 +1,10 @@
 import { invalidArgument } from '../core/errors.js';
+import {
+  GROUPS,
+  NARROW_DIGEST_BYTES,
+  SEGMENTS_PER_GROUP,
+  TREE_DIGEST_BYTES,
+} from '../core/hash-tree.js';
 import { countPartitions } from '../core/partition-set.js';
 import { HEADER_BYTES } from '../core/record.js';
 import {
@@ -20,12 +26,9 @@ import {
   rumoursFromWire,
   rumoursToWire,
 } from './ask-fields.js';
-import { FIELD_OF_ASK, GROUPS, SEGMENTS_PER_GROUP } from './ask-requests.js';
+import { FIELD_OF_ASK } from './ask-requests.js';
 import { v1 } from './messages.js';
 import { decodeBody } from './range-codec.js';
-
-const DIGEST_BYTES = 8;
-const NARROW_DIGEST_BYTES = 4;
 
 const STATE_TO_WIRE: Readonly<Record<ReplicaState, v1.ReplicaState>> = {
   serving: v1.ReplicaState.REPLICA_SERVING,
@@ -93,7 +96,7 @@ const FORMS: { readonly [K in AskKind]: ReplyForm<K> } = {
     }),
     fromWire: ({ ready, equal, busy, digests }: v1.DigestsReply, { partitions }) => {
       const isCompared = ready && !equal && !busy;
-      const bytes = isCompared ? DIGEST_BYTES * countPartitions(partitions) : 0;
+      const bytes = isCompared ? TREE_DIGEST_BYTES * countPartitions(partitions) : 0;
       return {
         kind: 'reply',
         ready,
@@ -112,8 +115,8 @@ const FORMS: { readonly [K in AskKind]: ReplyForm<K> } = {
     fromWire: ({ digests, promised, committed }: v1.SegmentsReply, { groups, wide }) => {
       const bytes =
         groups.length === 0
-          ? GROUPS * DIGEST_BYTES
-          : groups.length * SEGMENTS_PER_GROUP * (wide ? DIGEST_BYTES : NARROW_DIGEST_BYTES);
+          ? GROUPS * TREE_DIGEST_BYTES
+          : groups.length * SEGMENTS_PER_GROUP * (wide ? TREE_DIGEST_BYTES : NARROW_DIGEST_BYTES);
       return {
         kind: 'reply',
         digests: requireBytes(digests, bytes, 'digests'),

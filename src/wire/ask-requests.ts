@@ -1,4 +1,5 @@
 import { invalidArgument } from '../core/errors.js';
+import { GROUPS, SEGMENTS, TREE_DIGEST_BYTES } from '../core/hash-tree.js';
 import { checkKey, DEFAULT_LIMITS } from '../core/limits.js';
 import type { AskKind, AskRequest, FenceRequest, FenceSettlement } from '../io/peer-asks.js';
 import {
@@ -17,11 +18,6 @@ import {
 import { v1 } from './messages.js';
 import { decodeBody } from './range-codec.js';
 
-/** The shape of a partition's hash tree, which both sides must know to read digests. */
-export const GROUPS = 64;
-export const SEGMENTS_PER_GROUP = 32;
-const SEGMENTS = GROUPS * SEGMENTS_PER_GROUP;
-const DIGEST_BYTES = 8;
 /** Keys of one `owe`. */
 const MAX_OWED = 16_384;
 
@@ -110,7 +106,7 @@ const FORMS: { readonly [K in AskKind]: RequestForm<K> } = {
     fromWire: ({ partitions, combined }: v1.DigestsRequest, from) => ({
       from,
       partitions: requirePartitions(partitions),
-      combined: requireBytes(combined, DIGEST_BYTES, 'combined'),
+      combined: requireBytes(combined, TREE_DIGEST_BYTES, 'combined'),
     }),
   },
   segments: {

@@ -3,7 +3,8 @@ import { compareRecords, decodeRecord, formatDigest, isTombstone } from '../core
 import { compareVersions } from '../core/version.js';
 import { partitionOf } from '../core/placement.js';
 import type { ReadAnswer } from '../io/peer.js';
-import type { ExplainedReplica, ExplainReport } from './reports.js';
+import type { ExplainedReplica } from './replica-report.js';
+import type { ExplainReport } from './reports.js';
 
 /** One replica's copy of a key. */
 export interface Copy {

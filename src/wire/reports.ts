@@ -1,7 +1,18 @@
-import { invalidArgument } from '../core/errors.js';
 import type { Version } from '../core/version.js';
 import { versionFromWire, versionToWire } from './codec.js';
 import type { v1 } from './messages.js';
+import { oneOf } from './one-of.js';
+import {
+  beliefFromWire,
+  hintsFromWire,
+  hintsToWire,
+  repairStatusFromWire,
+  repairStatusToWire,
+  type BeliefReport,
+  type HintsReport,
+  type RepairStatusReport,
+} from './repair-reports.js';
+import { replicaFromWire, replicaToWire, type ExplainedReplica } from './replica-report.js';
 
 /** A node as its operators see it. */
 export interface NodeStatusReport {
@@ -9,7 +20,7 @@ export interface NodeStatusReport {
   readonly clusterName: string;
   readonly clusterId: string;
   readonly release: string;
-  readonly state: 'serving' | 'quarantined' | 'read-only' | 'stopping';
+  readonly state: 'serving' | 'quarantined' | 'read-only' | 'waiting' | 'refilling' | 'stopping';
   /** Why, when it is not simply serving; else empty. */
   readonly reason: string;
   readonly uptimeMs: number;
@@ -34,6 +45,12 @@ export interface NodeStatusReport {
   readonly shed: number;
   /** The writer id of this run, 16 hexadecimal characters. */
   readonly writer: string;
+  /** Which life of its data folder this is, 16 hexadecimal characters. */
+  readonly incarnation: string;
+  readonly hints: HintsReport;
+  readonly repair: RepairStatusReport;
+  /** What it believes of the others. */
+  readonly members: readonly BeliefReport[];
 }
 
 export interface PeerStatusReport {
@@ -57,23 +74,6 @@ export interface ExplainReport {
   readonly winner: string;
   /** Why it wins, in a sentence. */
   readonly why: string;
-}
-
-export interface ExplainedReplica {
-  readonly node: string;
-  readonly result: 'found' | 'absent' | 'refused' | 'failed' | 'unreachable';
-  readonly version?: Version;
-  /** 16 hexadecimal characters; empty unless found. */
-  readonly digest: string;
-  readonly recordBytes: number;
-  readonly valueBytes: number;
-  readonly tombstone: boolean;
-  /** Wall ms. */
-  readonly expiresAtMs?: number;
-  /** Whether it had expired by the clock of the node that answers: then it is as good as a tombstone. */
-  readonly expired: boolean;
-  /** Why there is no answer; else empty. */
-  readonly reason: string;
 }
 
 /** Faults that a node started with --unsafe-faults can be told to have. */
@@ -101,6 +101,9 @@ export function statusToWire(report: NodeStatusReport): v1.NodeStatus.$Propertie
     hlc: versionToWire(report.hlc),
     peers: report.peers.map((peer) => ({ ...peer })),
     faults: [...report.faults],
+    hints: hintsToWire(report.hints),
+    repair: repairStatusToWire(report.repair),
+    members: report.members.map((member) => ({ ...member })),
   };
 }
 
@@ -136,6 +139,10 @@ export function statusFromWire(status: v1.NodeStatus): NodeStatusReport {
     repairs: status.repairs,
     shed: status.shed,
     writer: status.writer,
+    incarnation: status.incarnation,
+    hints: hintsFromWire(status.hints),
+    repair: repairStatusFromWire(status.repair),
+    members: status.members.map(beliefFromWire),
   };
 }
 
@@ -144,10 +151,7 @@ export function explainToWire(report: ExplainReport): v1.ExplainResponse.$Proper
     partition: report.partition,
     winner: report.winner,
     why: report.why,
-    replicas: report.replicas.map(({ version, ...replica }) => ({
-      ...replica,
-      ...(version === undefined ? {} : { version: versionToWire(version) }),
-    })),
+    replicas: report.replicas.map(replicaToWire),
   };
 }
 
@@ -156,18 +160,7 @@ export function explainFromWire(response: v1.ExplainResponse): ExplainReport {
     partition: response.partition,
     winner: response.winner,
     why: response.why,
-    replicas: response.replicas.map((replica) => ({
-      node: replica.node ?? '',
-      result: oneOf(REPLICA_RESULTS, replica.result ?? '', 'replicas.result'),
-      ...(replica.version ? { version: versionFromWire(replica.version, 'replicas.version') } : {}),
-      digest: replica.digest ?? '',
-      recordBytes: replica.recordBytes ?? 0,
-      valueBytes: replica.valueBytes ?? 0,
-      tombstone: replica.tombstone ?? false,
-      ...(replica.expiresAtMs ? { expiresAtMs: replica.expiresAtMs } : {}),
-      expired: replica.expired ?? false,
-      reason: replica.reason ?? '',
-    })),
+    replicas: response.replicas.map(replicaFromWire),
   };
 }
 
@@ -189,11 +182,12 @@ export function faultsFromWire(faults: v1.Faults): FaultSettings {
   };
 }
 
-const NODE_STATES = ['serving', 'quarantined', 'read-only', 'stopping'] as const;
+const NODE_STATES = [
+  'serving',
+  'quarantined',
+  'read-only',
+  'waiting',
+  'refilling',
+  'stopping',
+] as const;
 const PEER_STATES = ['connected', 'connecting', 'tripped', 'refused'] as const;
-const REPLICA_RESULTS = ['found', 'absent', 'refused', 'failed', 'unreachable'] as const;
-
-function oneOf<T extends string>(known: readonly T[], text: string, field: string): T {
-  if ((known as readonly string[]).includes(text)) return text as T;
-  throw invalidArgument(field, `"${text}" is none of ${known.join(', ')}`);
-}

@@ -6,11 +6,11 @@ import type { MethodDefinition } from '@grpc/grpc-js';
  */
 export type RawMethod = MethodDefinition<Buffer, Buffer>;
 
-function method(path: string, stream = false): RawMethod {
+function method(path: string, stream: 'no' | 'answers' | 'both' = 'no'): RawMethod {
   return {
     path,
-    requestStream: stream,
-    responseStream: stream,
+    requestStream: stream === 'both',
+    responseStream: stream !== 'no',
     requestSerialize: asIs,
     requestDeserialize: asIs,
     responseSerialize: asIs,
@@ -29,17 +29,19 @@ export const KV_SERVICE = {
   delete: method('/quorate.v1.Kv/Delete'),
   batch: method('/quorate.v1.Kv/Batch'),
   scan: method('/quorate.v1.Kv/Scan'),
-  channel: method('/quorate.v1.Kv/Channel', true),
+  channel: method('/quorate.v1.Kv/Channel', 'both'),
 };
 
 export const PEER_SERVICE = {
-  channel: method('/quorate.v1.Peer/Channel', true),
+  channel: method('/quorate.v1.Peer/Channel', 'both'),
 };
 
 export const CLUSTER_SERVICE = {
   describe: method('/quorate.v1.Cluster/Describe'),
   status: method('/quorate.v1.Cluster/Status'),
   explain: method('/quorate.v1.Cluster/Explain'),
+  verify: method('/quorate.v1.Cluster/Verify', 'answers'),
+  repair: method('/quorate.v1.Cluster/Repair', 'answers'),
 };
 
 export const ADMIN_SERVICE = {

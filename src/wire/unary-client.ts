@@ -1,12 +1,33 @@
-import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
+import {
+  Client,
+  credentials,
+  status as grpcStatus,
+  type ServiceError,
+  type StatusObject,
+} from '@grpc/grpc-js';
 import { KvError, type Outcome } from '../core/errors.js';
 import { DEFAULT_LIMITS } from '../core/limits.js';
 import { systemClock, type Clock } from '../io/clock.js';
 import type { Welcome } from '../io/link.js';
+import { systemTimers, type Timers } from '../io/timers.js';
 import { versionToWire, welcomeFromWire } from './codec.js';
 import { clientOptions } from './grpc-options.js';
 import { v1 } from './messages.js';
 import protobuf from './protobuf.js';
+import {
+  differenceFromWire,
+  localKeyFromWire,
+  peerRepairFromWire,
+  repairProgressFromWire,
+  verifyProgressFromWire,
+  verifySummaryFromWire,
+  type DifferenceReport,
+  type LocalKeyReport,
+  type PeerRepairReport,
+  type RepairProgressReport,
+  type VerifyProgressReport,
+  type VerifySummaryReport,
+} from './repair-reports.js';
 import {
   explainFromWire,
   faultsFromWire,
@@ -25,7 +46,7 @@ import {
   type HealthService,
   type RawMethod,
 } from './services.js';
-import { fromGrpcStatus } from './status.js';
+import { fromGrpcStatus, toKvError } from './status.js';
 import {
   batchItem,
   batchResult,
@@ -53,6 +74,12 @@ export interface UnaryClient {
   describe(): Promise<Welcome>;
   status(): Promise<NodeStatusReport>;
   explain(key: Uint8Array): Promise<ExplainReport>;
+  /** What this node alone knows of the key. */
+  explainLocal(key: Uint8Array): Promise<LocalKeyReport>;
+  /** Compares all replicas of all keys, for as long as the node goes on telling how far it is. */
+  verify(watch: VerifyWatch): Promise<VerifySummaryReport>;
+  /** Compares the node's replica with every other node's, and mends both, for as long as the node goes on telling. */
+  repair(watch: RepairWatch): Promise<void>;
   getFaults(): Promise<FaultSettings>;
   /** Replaces all faults, and answers what is now in force. REFUSED unless the node allows it. */
   setFaults(faults: FaultSettings): Promise<FaultSettings>;
@@ -68,17 +95,30 @@ export interface UnaryClient {
 
 export type HealthAnswer = 'SERVING' | 'NOT_SERVING' | 'UNKNOWN';
 
+export interface VerifyWatch {
+  /** How many keys that differ are told, up to 10,000. Default: 100. */
+  readonly limit?: number;
+  readonly onProgress: (progress: VerifyProgressReport) => void;
+  readonly onDifference: (difference: DifferenceReport) => void;
+}
+
+export interface RepairWatch {
+  readonly onProgress: (progress: RepairProgressReport) => void;
+  readonly onPeer: (repair: PeerRepairReport) => void;
+}
+
 export interface UnaryClientOptions {
-  /** Every call waits at most this long. */
+  /** Every call waits at most this long; what is answered by a stream, this long for each message of it. */
   readonly timeoutMs: number;
   readonly clock?: Clock;
+  readonly timers?: Timers;
 }
 
 /** Connects with the first call. */
 export function openUnaryClient(endpoint: string, options: UnaryClientOptions): UnaryClient {
   const client = new Client(endpoint, credentials.createInsecure(), clientOptions(DEFAULT_LIMITS));
-  const { timeoutMs, clock = systemClock } = options;
-  const caller: Caller = { client, endpoint, timeoutMs, clock };
+  const { timeoutMs, clock = systemClock, timers = systemTimers } = options;
+  const caller: Caller = { client, endpoint, timeoutMs, clock, timers };
   return {
     endpoint,
     async describe() {
@@ -96,6 +136,30 @@ export function openUnaryClient(endpoint: string, options: UnaryClientOptions): 
       return explainFromWire(
         await call(caller, CLUSTER_SERVICE.explain, request, v1.ExplainResponse),
       );
+    },
+    async explainLocal(key) {
+      const request = v1.ExplainRequest.encode({ key, local: true });
+      const { local } = await call(caller, CLUSTER_SERVICE.explain, request, v1.ExplainResponse);
+      return localKeyFromWire(local);
+    },
+    async verify({ limit = 0, onProgress, onDifference }) {
+      let found: VerifySummaryReport | undefined;
+      const request = v1.VerifyRequest.encode({ limit });
+      await eachMessage(caller, CLUSTER_SERVICE.verify, request, v1.VerifyEvent, (event) => {
+        const { progress, difference, summary } = event;
+        if (progress) onProgress(verifyProgressFromWire(progress));
+        if (difference) onDifference(differenceFromWire(difference));
+        if (summary) found = verifySummaryFromWire(summary);
+      });
+      if (found !== undefined) return found;
+      throw new KvError('INCOMPATIBLE', `${endpoint} ended without a summary`, { node: endpoint });
+    },
+    async repair({ onProgress, onPeer }) {
+      const request = v1.RepairRequest.encode({});
+      await eachMessage(caller, CLUSTER_SERVICE.repair, request, v1.RepairEvent, (event) => {
+        if (event.progress) onProgress(repairProgressFromWire(event.progress));
+        if (event.peer) onPeer(peerRepairFromWire(event.peer));
+      });
     },
     async getFaults() {
       const request = v1.GetFaultsRequest.encode({});
@@ -153,6 +217,7 @@ interface Caller {
   readonly endpoint: string;
   readonly timeoutMs: number;
   readonly clock: Clock;
+  readonly timers: Timers;
 }
 
 interface Encoded {
@@ -172,15 +237,66 @@ async function call<T>(
   outcome: Outcome = 'none',
 ): Promise<T> {
   const bytes = await unary(caller, method.path, asBuffer(request.finish()), outcome);
+  return decodeAnswer(caller, response, bytes, outcome);
+}
+
+function decodeAnswer<T>(
+  { endpoint }: Caller,
+  response: Decoder<T>,
+  bytes: Buffer,
+  outcome: Outcome,
+): T {
   try {
     return response.decode(bytes);
   } catch (cause) {
-    throw new KvError('INCOMPATIBLE', `${caller.endpoint} answered what is not a message of ours`, {
+    throw new KvError('INCOMPATIBLE', `${endpoint} answered what is not a message of ours`, {
       outcome,
-      node: caller.endpoint,
+      node: endpoint,
       cause,
     });
   }
+}
+
+/** Resolves when the stream of answers has ended well. What `onMessage` throws ends it, and is thrown. */
+function eachMessage<T>(
+  caller: Caller,
+  method: RawMethod,
+  request: Encoded,
+  response: Decoder<T>,
+  onMessage: (message: T) => void,
+): Promise<void> {
+  const { client, endpoint, timeoutMs, timers } = caller;
+  const bytes = asBuffer(request.finish());
+  return new Promise((resolve, reject) => {
+    const stream = client.makeServerStreamRequest<Buffer, Buffer>(method.path, asIs, asIs, bytes);
+    const fail = (error: Error): void => {
+      cancelTimer();
+      reject(error);
+      stream.cancel();
+    };
+    const waitAgain = (): (() => void) =>
+      timers.after(timeoutMs, () => {
+        const message = `nothing was heard of ${endpoint} for ${timeoutMs} ms`;
+        fail(new KvError('TIMED_OUT', message, { outcome: 'unknown', node: endpoint }));
+      });
+    let cancelTimer = waitAgain();
+    stream.on('data', (part: Buffer) => {
+      cancelTimer();
+      cancelTimer = waitAgain();
+      try {
+        onMessage(decodeAnswer(caller, response, part, 'unknown'));
+      } catch (error) {
+        fail(toKvError(error));
+      }
+    });
+    // Every error comes as a status as well.
+    stream.on('error', () => {});
+    stream.on('status', (status: StatusObject) => {
+      cancelTimer();
+      if (status.code === grpcStatus.OK) resolve();
+      else reject(fromGrpcStatus(status, endpoint, 'unknown'));
+    });
+  });
 }
 
 function unary(caller: Caller, path: string, bytes: Buffer, outcome: Outcome): Promise<Buffer> {

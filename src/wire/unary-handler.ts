@@ -16,12 +16,12 @@ export interface UnaryContext {
   readonly signal: AbortSignal;
 }
 
-interface GeneratedRequest<T> {
+export interface GeneratedRequest<T> {
   readonly name: string;
   decode(bytes: Uint8Array): T;
 }
 
-interface GeneratedResponse<T> {
+export interface GeneratedResponse<T> {
   encode(message: T): { finish(): Uint8Array };
 }
 

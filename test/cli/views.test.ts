@@ -4,7 +4,7 @@ import { judge } from '../../cli/commands/explain.js';
 import { RateMeter } from '../../cli/progress.js';
 import { parseEndpoints } from '../../cli/settings.js';
 import { createPlacement } from '../../src/core/placement.js';
-import type { ExplainedReplica } from '../../src/wire/reports.js';
+import type { ExplainedReplica } from '../../src/wire/replica-report.js';
 
 function replica(node: string, rest: Partial<ExplainedReplica>): ExplainedReplica {
   return {

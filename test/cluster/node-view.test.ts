@@ -27,6 +27,17 @@ const report: NodeStatusReport = {
   repairs: 0,
   shed: 0,
   writer: '0011223344556677',
+  incarnation: '0011223344556677',
+  hints: { owed: [], delivered: 0, dropped: 0 },
+  repair: {
+    treesReady: true,
+    partitionsDiffering: 0,
+    keys: 0,
+    bytes: 0,
+    corruptKeys: 0,
+    rounds: [],
+  },
+  members: [],
 };
 
 function peer(nodeId: string, state: PeerStatusReport['state'], reason = ''): PeerStatusReport {

@@ -27,6 +27,7 @@ import type {
 import type { AskKind, AskReply, AskRequest } from '../../src/io/peer-asks.js';
 import { systemTimers } from '../../src/io/timers.js';
 import { startServer } from '../../src/server.js';
+import type { NodeRepairs } from '../../src/wire/cluster-service.js';
 import type { GrpcServer } from '../../src/wire/grpc-server.js';
 import type { InjectedFaults } from '../../src/wire/link-faults.js';
 import type { NodeStatusReport } from '../../src/wire/reports.js';
@@ -265,7 +266,23 @@ export interface FakeNodeOptions {
   readonly faults?: InjectedFaults;
   readonly limits?: Limits;
   readonly listen?: string;
+  readonly repairs?: NodeRepairs;
 }
+
+/** Nothing differs, and nobody is there. */
+const NO_REPAIRS: NodeRepairs = {
+  verify: () =>
+    Promise.resolve({
+      partitions: 256,
+      compared: 256,
+      differingPartitions: 0,
+      differing: 0,
+      uncompared: [],
+      durationMs: 1,
+    }),
+  repair: () => Promise.resolve(),
+  local: () => ({ node: 'n1', hintsOwed: [], rounds: [] }),
+};
 
 export function welcomeOf(clusterName = 'test', members = MEMBERS): Welcome {
   return {
@@ -295,6 +312,7 @@ export async function startFakeNode(options: FakeNodeOptions = {}): Promise<Fake
     welcome: () => welcome,
     release: '0.1.0',
     status: () => STATUS,
+    repairs: options.repairs ?? NO_REPAIRS,
     ...(options.faults === undefined ? {} : { faults: options.faults }),
     limits: options.limits ?? DEFAULT_LIMITS,
     clock: systemClock,
@@ -338,6 +356,27 @@ export const STATUS: NodeStatusReport = {
   repairs: 8,
   shed: 9,
   writer: 'aabbccdd00112233',
+  incarnation: '0123456789abcdef',
+  hints: { owed: [{ target: 'n2', keys: 3 }], delivered: 4, dropped: 5 },
+  repair: {
+    treesReady: true,
+    partitionsDiffering: 1,
+    keys: 2,
+    bytes: 2 ** 40,
+    corruptKeys: 3,
+    rounds: [
+      {
+        peer: 'n2',
+        result: 'incomplete',
+        reason: 'it went away',
+        agoMs: 5_000,
+        durationMs: 1.5,
+        keys: 6,
+        bytes: 7,
+      },
+    ],
+  },
+  members: [{ nodeId: 'n2', address: '127.0.0.1:2', status: 'suspect', generation: 2 ** 41 }],
 };
 
 /** Waits for what must come about, checking each turn of the event loop; vitest's timeout ends what never does. */

@@ -2,7 +2,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { KvError } from '../../src/core/errors.js';
 import { MAX_TTL_MS } from '../../src/core/limits.js';
 import { encodeRecord, expiryOf, headOf, versionOf } from '../../src/core/record.js';
+import type { NodeRepairs } from '../../src/wire/cluster-service.js';
 import { InjectedFaults } from '../../src/wire/link-faults.js';
+import type {
+  DifferenceReport,
+  PeerRepairReport,
+  RepairProgressReport,
+  VerifySummaryReport,
+} from '../../src/wire/repair-reports.js';
 import { openUnaryClient, type UnaryClient } from '../../src/wire/unary-client.js';
 import {
   refusedWith,
@@ -290,6 +297,62 @@ describe('the unary calls of Kv', () => {
   });
 });
 
+const DIFFERENCE: DifferenceReport = {
+  partition: 3,
+  key: Buffer.from('k'),
+  replicas: [
+    {
+      node: 'n1',
+      result: 'found',
+      version: version(6),
+      digest: '0011223344556677',
+      recordBytes: 0,
+      valueBytes: 0,
+      tombstone: true,
+      expired: false,
+      reason: '',
+    },
+  ],
+};
+const SUMMARY: VerifySummaryReport = {
+  partitions: 256,
+  compared: 255,
+  differingPartitions: 1,
+  differing: 1,
+  uncompared: [{ node: 'n2', reason: 'it is down' }],
+  durationMs: 2.5,
+};
+const PROGRESS: RepairProgressReport = { peer: 'n2', partitions: 3, done: 1, copied: 4, bytes: 5 };
+const REPAIR: PeerRepairReport = {
+  peer: 'n2',
+  complete: false,
+  reason: 'it went away',
+  partitions: 3,
+  differing: 6,
+  pulled: 3,
+  pushed: 1,
+  bytes: 9,
+  durationMs: 7.5,
+};
+
+/** Finds as many keys as may be told. */
+const repairs: NodeRepairs = {
+  verify({ limit, onDifference }) {
+    onDifference(DIFFERENCE);
+    return Promise.resolve({ ...SUMMARY, differing: limit });
+  },
+  repair: () => Promise.resolve(),
+  local: () => ({ node: 'n1', hintsOwed: [], rounds: [] }),
+};
+
+function failsToWrite(): Promise<never> {
+  return Promise.reject(new KvError('STORE_FAILED', 'the disk is full'));
+}
+
+function neverEnding(): Promise<never> {
+  return new Promise(() => {});
+}
+
 describe('what operators ask of a node', () => {
   test('describe, status and health', async () => {
     expect(await client.describe()).toEqual(welcomeOf());
@@ -319,6 +382,80 @@ describe('what operators ask of a node', () => {
       { node: 'n3', result: 'absent' },
       { node: 'n4', result: 'unreachable', reason: 'UNAVAILABLE: down' },
     ]);
+  });
+
+  test('what one node alone knows of a key', async () => {
+    const local = {
+      node: 'n1',
+      hintsOwed: ['n2'],
+      promised: version(5),
+      committed: version(4),
+      rounds: STATUS.repair.rounds,
+    };
+    const own = await startFakeNode({ repairs: { ...repairs, local: () => local } });
+    const ownClient = openUnaryClient(own.endpoint, { timeoutMs: 5_000 });
+    expect(await ownClient.explainLocal(text('k'))).toEqual(local);
+    ownClient.close();
+    await own.server.close(0);
+  });
+
+  test('verify tells each difference, and then a summary', async () => {
+    const own = await startFakeNode({ repairs });
+    const ownClient = openUnaryClient(own.endpoint, { timeoutMs: 5_000 });
+    const found: DifferenceReport[] = [];
+    const watch = {
+      limit: 7,
+      onProgress: () => {},
+      onDifference: (difference: DifferenceReport) => void found.push(difference),
+    };
+    expect(await ownClient.verify(watch)).toEqual({ ...SUMMARY, differing: 7 });
+    expect(found).toEqual([DIFFERENCE]);
+    expect(await ownClient.verify({ ...watch, limit: 0 })).toEqual({ ...SUMMARY, differing: 100 });
+    expect(await failureOf(ownClient.verify({ ...watch, limit: 10_001 }))).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: 'limit: 10001, the limit is 10000',
+    });
+    ownClient.close();
+    await own.server.close(0);
+  });
+
+  test('repair tells how far it is, then what came of each peer', async () => {
+    const told: unknown[] = [];
+    const telling: NodeRepairs['repair'] = async ({ onProgress, onPeer }) => {
+      onProgress(PROGRESS);
+      await until(() => told.length > 0);
+      onPeer(REPAIR);
+    };
+    const own = await startFakeNode({ repairs: { ...repairs, repair: telling } });
+    const ownClient = openUnaryClient(own.endpoint, { timeoutMs: 5_000 });
+    await ownClient.repair({
+      onProgress(progress) {
+        told.push(progress);
+      },
+      onPeer: (repair) => void told.push(repair),
+    });
+    expect(told).toEqual([PROGRESS, REPAIR]);
+    ownClient.close();
+    await own.server.close(0);
+  });
+
+  test('what fails on the way ends the stream with its error; so does a long silence', async () => {
+    const own = await startFakeNode({ repairs: { ...repairs, repair: failsToWrite } });
+    const ownClient = openUnaryClient(own.endpoint, { timeoutMs: 5_000 });
+    const watch = { onProgress: () => {}, onPeer: () => {} };
+    expect(await failureOf(ownClient.repair(watch))).toMatchObject({
+      code: 'STORE_FAILED',
+      message: 'the disk is full',
+      node: 'n1',
+    });
+    ownClient.close();
+    await own.server.close(0);
+    const mute = await startFakeNode({ repairs: { ...repairs, repair: neverEnding } });
+    // The node tells every 250 ms that it is still there.
+    const impatient = openUnaryClient(mute.endpoint, { timeoutMs: 20 });
+    expect(await failureOf(impatient.repair(watch))).toMatchObject({ code: 'TIMED_OUT' });
+    impatient.close();
+    await mute.server.close(0);
   });
 
   test('faults are set, shown and cleared', async () => {

@@ -1,0 +1,114 @@
+import { KvError } from './core/errors.js';
+import { hash32 } from './core/hash.js';
+import { partitionOf } from './core/placement.js';
+import type { Clock } from './io/clock.js';
+import type { PeerComparison } from './maintenance/anti-entropy.js';
+import type { ExchangeResult } from './maintenance/exchange.js';
+import type { Node } from './node.js';
+import type { NodeRepairs } from './wire/cluster-service.js';
+import type {
+  HintsReport,
+  PeerRepairReport,
+  RepairStatusReport,
+  RoundReport,
+} from './wire/repair-reports.js';
+
+/** A round that somebody asked for: whoever is busy is asked again for that long. */
+const REPAIR_WITHIN_MS = 10 * 60_000;
+
+/** What operators may ask of a node beside looking: comparing replicas, and mending what differs. */
+export function repairsOf(node: Node, clock: Clock): NodeRepairs {
+  const { nodeId } = node.welcome();
+  return {
+    verify() {
+      const message = 'comparing all replicas is not available yet';
+      return Promise.reject(new KvError('NOT_SUPPORTED', message, { node: nodeId }));
+    },
+
+    async repair({ onProgress, onPeer }) {
+      const results = await node.antiEntropy.repair(
+        clock.monotonicMs() + REPAIR_WITHIN_MS,
+        (peer, { partitions, done, copied, bytes }) =>
+          onProgress({ peer, partitions, done, copied, bytes }),
+      );
+      for (const { nodeId: peer, result } of results) onPeer(peerRepair(peer, result));
+    },
+
+    local(key) {
+      const partition = partitionOf(hash32(key));
+      const replicas = node.replicasOf(partition).filter((id) => id !== nodeId);
+      return {
+        node: nodeId,
+        hintsOwed: replicas.filter((id) => node.replica.hints.isOwed(id, key)),
+        rounds: roundsOf(node, clock).filter(({ peer }) => replicas.includes(peer)),
+      };
+    },
+  };
+}
+
+export function hintsReport(node: Node): HintsReport {
+  const { owed, delivered, dropped } = node.hints();
+  return {
+    owed: owed.map(({ nodeId, keys }) => ({ target: nodeId, keys })),
+    delivered,
+    dropped,
+  };
+}
+
+export function repairStatus(node: Node, clock: Clock): RepairStatusReport {
+  const { peers, totals } = node.antiEntropy;
+  return {
+    treesReady: node.replica.trees.ready,
+    // The same partition may differ from several peers; it is the greatest number that says how far it is from being mended.
+    partitionsDiffering: Math.max(
+      0,
+      ...peers.map(({ partitionsDiffering }) => partitionsDiffering),
+    ),
+    keys: totals.pulled + totals.pushed,
+    bytes: totals.bytesRepaired,
+    corruptKeys: node.replica.corruptKeys.length,
+    rounds: roundsOf(node, clock),
+  };
+}
+
+function roundsOf(node: Node, clock: Clock): RoundReport[] {
+  return node.antiEntropy.peers.map((comparison) => roundReport(comparison, clock.wallMs()));
+}
+
+function roundReport(comparison: PeerComparison, nowMs: number): RoundReport {
+  const { nodeId: peer, endedWallMs, durationMs, end, reason, differing, bytes } = comparison;
+  if (endedWallMs === undefined) {
+    return { peer, result: 'never', reason: '', agoMs: 0, durationMs: 0, keys: 0, bytes: 0 };
+  }
+  return {
+    peer,
+    result: end !== 'complete' ? 'incomplete' : differing === 0 ? 'equal' : 'mended',
+    reason: end === 'complete' ? '' : reason,
+    // The clock may have been set back meanwhile.
+    agoMs: Math.max(0, Math.round(nowMs - endedWallMs)),
+    durationMs,
+    keys: differing,
+    bytes,
+  };
+}
+
+function peerRepair(peer: string, result: ExchangeResult | undefined): PeerRepairReport {
+  const nothing = { partitions: 0, differing: 0, pulled: 0, pushed: 0, bytes: 0, durationMs: 0 };
+  if (result === undefined) {
+    return { peer, complete: false, reason: 'it is not connected', ...nothing };
+  }
+  const { end, reason, differences, bytesSent, bytesReceived, durationMs } = result;
+  const sum = (pick: (of: (typeof differences)[number]) => number): number =>
+    differences.reduce((total, difference) => total + pick(difference), 0);
+  return {
+    peer,
+    complete: end === 'complete',
+    reason: end === 'complete' ? '' : reason,
+    partitions: differences.length,
+    differing: sum(({ differing }) => differing),
+    pulled: sum(({ pulled }) => pulled),
+    pushed: sum(({ pushed }) => pushed),
+    bytes: bytesSent + bytesReceived,
+    durationMs,
+  };
+}
