@@ -38,7 +38,7 @@ export function copyRows({ key, partition, replicas }: DifferenceReport): CopyRo
 
 /** A replica's copy in machine output. Documented in cli/README.md. */
 export function copyView(replica: ExplainedReplica) {
-  const { node, result, version, digest, recordBytes, valueBytes, tombstone } = replica;
+  const { node, result, version, digest, recordBytes, valueBytes, tombstone, hidden } = replica;
   return {
     node,
     result,
@@ -46,7 +46,7 @@ export function copyView(replica: ExplainedReplica) {
       version: formatVersion(version),
       writtenAt: writtenAt(version),
     }),
-    ...(result === 'found' && { digest, tombstone }),
+    ...(result === 'found' && { digest, tombstone, hidden }),
     ...(recordBytes > 0 && { recordBytes, valueBytes }),
     ...(replica.expiresAtMs !== undefined && {
       expiresAt: isoTime(replica.expiresAtMs),

@@ -1,12 +1,14 @@
 import { KvError } from './core/errors.js';
 import { hash32 } from './core/hash.js';
 import { partitionOf } from './core/placement.js';
+import { readVersion } from './core/version.js';
 import type { Clock } from './io/clock.js';
 import type { PeerComparison } from './maintenance/anti-entropy.js';
 import type { ExchangeResult } from './maintenance/exchange.js';
 import type { Node } from './node.js';
 import type { NodeRepairs } from './wire/cluster-service.js';
 import type {
+  BeliefReport,
   HintsReport,
   PeerRepairReport,
   RepairStatusReport,
@@ -37,13 +39,30 @@ export function repairsOf(node: Node, clock: Clock): NodeRepairs {
     local(key) {
       const partition = partitionOf(hash32(key));
       const replicas = node.replicasOf(partition).filter((id) => id !== nodeId);
+      const { promised, committed } = node.replica.fences.of(partition);
       return {
         node: nodeId,
         hintsOwed: replicas.filter((id) => node.replica.hints.isOwed(id, key)),
+        ...(promised.length === 0 ? {} : { promised: readVersion(promised, 0) }),
+        ...(committed.length === 0 ? {} : { committed: readVersion(committed, 0) }),
         rounds: roundsOf(node, clock).filter(({ peer }) => replicas.includes(peer)),
       };
     },
   };
+}
+
+export function beliefReports(node: Node): BeliefReport[] {
+  const { nodeId: own } = node.welcome();
+  return node
+    .beliefs()
+    .filter(({ nodeId }) => nodeId !== own)
+    .map(({ nodeId, address, status, generation, forMs }) => ({
+      nodeId,
+      address,
+      status,
+      generation,
+      forMs: Math.round(forMs),
+    }));
 }
 
 export function hintsReport(node: Node): HintsReport {

@@ -2,7 +2,7 @@ import type { Clock } from './io/clock.js';
 import { anonymousMemoryBytes } from './io/memory-use.js';
 import type { Node } from './node.js';
 import { RELEASE } from './release.js';
-import { hintsReport, repairStatus } from './repairs.js';
+import { beliefReports, hintsReport, repairStatus } from './repairs.js';
 import type { InjectedFaults } from './wire/link-faults.js';
 import type { PeerLink } from './wire/peer-link.js';
 import type { NodeStatusReport, PeerStatusReport } from './wire/reports.js';
@@ -49,7 +49,7 @@ export async function reportStatus(sources: StatusSources): Promise<NodeStatusRe
     incarnation: Buffer.from(node.replica.incarnation).toString('hex'),
     hints: hintsReport(node),
     repair: repairStatus(node, clock),
-    members: [],
+    members: beliefReports(node),
   };
 }
 

@@ -136,7 +136,8 @@ export function judge(report: ExplainReport): CommandFailure | undefined {
 }
 
 /** Two replicas with the same text hold the same. */
-function copyOf({ result, version, digest }: ExplainedReplica): string {
+function copyOf({ result, version, digest, hidden }: ExplainedReplica): string {
+  if (hidden) return 'absent';
   return result === 'found' && version !== undefined
     ? `${formatVersion(version)} ${digest}`
     : result;
@@ -159,9 +160,10 @@ function columns(winners: readonly string[]): readonly Column<ExplainedReplica>[
   ];
 }
 
-function holds({ result, tombstone, expiresAtMs, expired, reason }: ExplainedReplica): string {
+function holds(replica: ExplainedReplica): string {
+  const { result, tombstone, expiresAtMs, expired, hidden, reason } = replica;
   if (reason !== '') return `${result}: ${reason}`;
-  if (tombstone) return 'tombstone';
+  if (tombstone) return hidden ? 'tombstone, to be dropped' : 'tombstone';
   if (expiresAtMs === undefined) return result;
   return `${result}, ${expired ? 'expired' : 'expires'} ${isoTime(expiresAtMs)}`;
 }

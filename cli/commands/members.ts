@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { BeliefReport } from '../../src/wire/repair-reports.js';
+import { formatDuration } from '../durations.js';
 import { reportNodes, type NodeReport } from '../node-reports.js';
 import { note, printRows, type Column } from '../output.js';
 import { settingsOf } from '../settings.js';
@@ -28,7 +29,7 @@ export function membersCommand(): Command {
     .addHelpText(
       'after',
       `
-A column says what that node has found out by gossip: alive, suspect (it did not answer, and may yet) or dead. Beliefs steer
+A column says what that node has found out by gossip: alive, suspect (it did not answer, and may yet) or dead, and for how long. Beliefs steer
 who is asked first; they change neither the member list nor which node stores what. ? is a node that did not answer here.`,
     )
     .action(async (_options: unknown, command: Command) => {
@@ -69,10 +70,15 @@ export function memberColumns(rows: readonly MemberRow[]): Column<MemberRow>[] {
   }
   for (const { id } of rows) {
     const cell = ({ id: of, believed }: MemberRow) =>
-      of === id ? '-' : (believed.find(({ by }) => by === id)?.belief?.status ?? '?');
+      of === id ? '-' : beliefText(believed.find(({ by }) => by === id)?.belief);
     columns.push({ title: `BY ${id}`, cell });
   }
   return columns;
+}
+
+function beliefText(belief: BeliefReport | undefined): string {
+  if (belief === undefined) return '?';
+  return belief.status === 'alive' ? 'alive' : `${belief.status} ${formatDuration(belief.forMs)}`;
 }
 
 /** `alive by 97, dead by 2 (n5, n7)`: most agree, and who does not is named. */
@@ -114,7 +120,11 @@ function memberView({ id, address, zone, believed }: MemberRow) {
     believed: believed.map(({ by, belief }) => ({
       by,
       status: belief?.status ?? 'unknown',
-      ...(belief !== undefined && { generation: belief.generation, address: belief.address }),
+      ...(belief !== undefined && {
+        forMs: belief.forMs,
+        generation: belief.generation,
+        address: belief.address,
+      }),
     })),
   };
 }

@@ -1,4 +1,5 @@
 import { isExpired } from '../core/expiry.js';
+import { isHidden, NO_FENCE } from '../core/fence.js';
 import { compareRecords, decodeRecord, formatDigest, isTombstone } from '../core/record.js';
 import { compareVersions } from '../core/version.js';
 import { partitionOf } from '../core/placement.js';
@@ -25,9 +26,12 @@ export function explain(keyHash: number, copies: readonly Copy[], nowMs: number)
   const winners = held.filter(
     ({ record }) => winning !== undefined && compareRecords(record, winning) === 0,
   );
+  const fences = copies.flatMap(({ answer }) =>
+    answer.kind === 'absent' ? [answer.fence ?? NO_FENCE] : [],
+  );
   return {
     partition: partitionOf(keyHash),
-    replicas: copies.map((copy) => explainCopy(copy, nowMs)),
+    replicas: copies.map((copy) => explainCopy(copy, fences, nowMs)),
     winner: winners.map(({ node }) => node).join(','),
     why: why(
       winning,
@@ -38,7 +42,12 @@ export function explain(keyHash: number, copies: readonly Copy[], nowMs: number)
   };
 }
 
-function explainCopy({ node, answer }: Copy, nowMs: number): ExplainedReplica {
+/** `fences`: those committed by the replicas that have nothing. */
+function explainCopy(
+  { node, answer }: Copy,
+  fences: readonly Uint8Array[],
+  nowMs: number,
+): ExplainedReplica {
   const nothing = {
     node,
     digest: '',
@@ -46,6 +55,7 @@ function explainCopy({ node, answer }: Copy, nowMs: number): ExplainedReplica {
     valueBytes: 0,
     tombstone: false,
     expired: false,
+    hidden: false,
     reason: '',
   };
   if (answer.kind === 'absent') return { ...nothing, result: 'absent' };
@@ -67,6 +77,7 @@ function explainCopy({ node, answer }: Copy, nowMs: number): ExplainedReplica {
     tombstone: fields.tombstone,
     ...(fields.expiresAtMs === undefined ? {} : { expiresAtMs: fields.expiresAtMs }),
     expired: isExpired(record, nowMs),
+    hidden: fences.length > 0 && fences.every((fence) => isHidden(record, fence)),
     reason: '',
   };
 }

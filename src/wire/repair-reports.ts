@@ -46,6 +46,8 @@ export interface BeliefReport {
   readonly address: string;
   readonly status: 'alive' | 'suspect' | 'dead';
   readonly generation: number;
+  /** How long ago it came to believe that. */
+  readonly forMs: number;
 }
 
 /** What one node knows of a key beside its record. */
@@ -168,6 +170,7 @@ export function beliefFromWire(belief: v1.MemberBelief.$Properties): BeliefRepor
     address: belief.address ?? '',
     status: oneOf(BELIEFS, belief.status ?? '', 'members.status'),
     generation: belief.generation ?? 0,
+    forMs: belief.forMs ?? 0,
   };
 }
 

@@ -17,6 +17,8 @@ export interface ExplainedReplica {
   readonly expiresAtMs?: number;
   /** Whether it had expired by the clock of the node that answers: then it is as good as a tombstone. */
   readonly expired: boolean;
+  /** Whether the replicas that have nothing have committed a fence that hides this record: then it is as good as none. */
+  readonly hidden: boolean;
   /** Why there is no answer; else empty. */
   readonly reason: string;
 }
@@ -39,6 +41,7 @@ export function replicaFromWire(replica: v1.ExplainReplica.$Properties): Explain
     tombstone: replica.tombstone ?? false,
     ...(replica.expiresAtMs ? { expiresAtMs: replica.expiresAtMs } : {}),
     expired: replica.expired ?? false,
+    hidden: replica.hidden ?? false,
     reason: replica.reason ?? '',
   };
 }

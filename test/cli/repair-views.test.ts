@@ -30,6 +30,7 @@ function copy(
     valueBytes: 0,
     tombstone: false,
     expired: false,
+    hidden: false,
     reason: '',
     ...rest,
   };
@@ -137,6 +138,7 @@ describe('verify', () => {
               writtenAt: '2023-11-14T22:13:20.000Z',
               digest: '00112233aabbccdd',
               tombstone: false,
+              hidden: false,
             },
             {
               node: 'n2',
@@ -145,6 +147,7 @@ describe('verify', () => {
               writtenAt: '2023-11-14T22:13:20.500Z',
               digest: '00112233aabbccdd',
               tombstone: true,
+              hidden: false,
             },
             { node: 'n3', result: 'absent' },
           ],
@@ -250,7 +253,7 @@ describe('the status of repair', () => {
 });
 
 function believes(nodeId: string, status: BeliefReport['status']): BeliefReport {
-  return { nodeId, address: `${nodeId}:1`, status, generation: 1 };
+  return { nodeId, address: `${nodeId}:1`, status, generation: 1, forMs: 65_000 };
 }
 
 describe('members', () => {
@@ -262,10 +265,10 @@ describe('members', () => {
     ]);
     expect(renderTable(memberColumns(rows), rows)).toBe(
       [
-        'NODE  ADDRESS  ZONE  BY n1  BY n2    BY n3',
-        'n1    n1:1     z     -      alive    ?',
-        'n2    n2:1     z     alive  -        ?',
-        'n3    n3:1     z     dead   suspect  -',
+        'NODE  ADDRESS  ZONE  BY n1           BY n2              BY n3',
+        'n1    n1:1     z     -               alive              ?',
+        'n2    n2:1     z     alive           -                  ?',
+        'n3    n3:1     z     dead 1 min 5 s  suspect 1 min 5 s  -',
         '',
       ].join('\n'),
     );

@@ -16,6 +16,7 @@ function replica(node: string, rest: Partial<ExplainedReplica>): ExplainedReplic
     valueBytes: 1,
     tombstone: false,
     expired: false,
+    hidden: false,
     reason: '',
     ...rest,
   };
@@ -38,6 +39,9 @@ describe('the verdict of explain', () => {
     expect(verdictOn(replica('a', {}), replica('b', newer))).toBe(8);
     expect(verdictOn(replica('a', {}), replica('b', { digest: 'e' }))).toBe(8);
     expect(verdictOn(replica('a', {}), replica('b', { result: 'absent' }))).toBe(8);
+    expect(
+      verdictOn(replica('a', { hidden: true }), replica('b', { result: 'absent' })),
+    ).toBeUndefined();
   });
 
   test('is 5 when one did not answer and the others agree', () => {

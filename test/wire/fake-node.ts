@@ -376,7 +376,9 @@ export const STATUS: NodeStatusReport = {
       },
     ],
   },
-  members: [{ nodeId: 'n2', address: '127.0.0.1:2', status: 'suspect', generation: 2 ** 41 }],
+  members: [
+    { nodeId: 'n2', address: '127.0.0.1:2', status: 'suspect', generation: 2 ** 41, forMs: 9 },
+  ],
 };
 
 /** Waits for what must come about, checking each turn of the event loop; vitest's timeout ends what never does. */

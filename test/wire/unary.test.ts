@@ -3,6 +3,7 @@ import { KvError } from '../../src/core/errors.js';
 import { MAX_TTL_MS } from '../../src/core/limits.js';
 import { encodeRecord, expiryOf, headOf, versionOf } from '../../src/core/record.js';
 import type { NodeRepairs } from '../../src/wire/cluster-service.js';
+import { encodeVersion } from '../../src/core/version.js';
 import { InjectedFaults } from '../../src/wire/link-faults.js';
 import type {
   DifferenceReport,
@@ -310,6 +311,7 @@ const DIFFERENCE: DifferenceReport = {
       valueBytes: 0,
       tombstone: true,
       expired: false,
+      hidden: false,
       reason: '',
     },
   ],
@@ -456,6 +458,28 @@ describe('what operators ask of a node', () => {
     expect(await failureOf(impatient.repair(watch))).toMatchObject({ code: 'TIMED_OUT' });
     impatient.close();
     await mute.server.close(0);
+  });
+
+  test('explain calls a tombstone hidden where those that have nothing have committed its fence', async () => {
+    const tombstone = encodeRecord(text('k'), {
+      version: version(5),
+      tombstone: true,
+      value: text(''),
+    });
+    const found = { kind: 'found', header: tombstone.subarray(0, 25), record: tombstone } as const;
+    const hiddenWith = async (...fences: number[]): Promise<boolean | undefined> => {
+      node.coordinator.copies = [
+        { node: 'n1', answer: found },
+        ...fences.map((wallMs, at) => ({
+          node: `n${at + 2}`,
+          answer: { kind: 'absent', fence: encodeVersion(version(wallMs)) } as const,
+        })),
+      ];
+      return (await client.explain(text('k'))).replicas[0]?.hidden;
+    };
+    expect(await hiddenWith(5, 9)).toBe(true);
+    expect(await hiddenWith(5, 4)).toBe(false);
+    expect(await hiddenWith()).toBe(false);
   });
 
   test('faults are set, shown and cleared', async () => {
