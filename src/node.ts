@@ -18,6 +18,8 @@ import { createClockWatch, type ClockWatch } from './maintenance/clock-watch.js'
 import { ExchangeTurns } from './maintenance/exchange-turns.js';
 import { Foreground } from './maintenance/foreground.js';
 import { Gossip, type AskSeed } from './maintenance/gossip.js';
+import { startMending } from './maintenance/mend.js';
+import { startScrub } from './maintenance/scrub.js';
 import { startHintDelivery, type HintDelivery } from './maintenance/hint-delivery.js';
 import { answerOwe, HintKeepers } from './maintenance/hint-keepers.js';
 import type { HintsStatus } from './replica/hints.js';
@@ -201,6 +203,18 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     busy: () => foreground.busy,
   });
 
+  const { antiEntropyMs, scrubMs } = identity.tempo ?? DEFAULT_TEMPO;
+  const stopMending = startMending({
+    replica,
+    placement: () => placement,
+    peerOf,
+    clock,
+    timers,
+    log,
+    everyMs: antiEntropyMs,
+  });
+  const stopScrub = startScrub({ replica, timers, random, log, everyMs: scrubMs });
+
   return {
     clusterId,
     coordinator,
@@ -238,6 +252,8 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
       hintKeepers.stop();
       antiEntropy.stop();
       await exchanges.stop();
+      stopMending();
+      stopScrub();
       await replica.close();
     },
   };

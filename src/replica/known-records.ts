@@ -31,6 +31,11 @@ export class KnownRecords {
     return this.#storedKeys.complete;
   }
 
+  /** Not everything on disk could be read, so the trees that were to be rebuilt are not. */
+  get walkFailed(): boolean {
+    return this.#storedKeys.walkFailed;
+  }
+
   /** Whether it is known without a read what is on disk of the key; `held.stored` is that then. */
   recall(held: HeldKey): boolean {
     held.stored = this.#headers.get(held.storeKey, held.keyHash);

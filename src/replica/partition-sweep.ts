@@ -60,7 +60,12 @@ export class PartitionSweep {
       if (this.#corrupt.has(segment)) this.#trees.setSegment(this.partition, segment, this.#disk);
       else this.#differing += 1;
     }
+  }
+
+  /** What goes from the segments up to this one is out of the trees: from now on, what changes in them is counted. */
+  advance(until: number): void {
     this.next = until;
+    this.#recount.countedTo(until);
   }
 
   end(): SweepResult | undefined {

@@ -23,6 +23,7 @@ export class StoredKeys {
   readonly #corrupt: CorruptKeys;
   #filter = new KeyFilter();
   #complete = false;
+  #walkFailed = false;
   #walk: Promise<unknown> = Promise.resolve();
 
   constructor(store: Store, log: Log, trees: Trees, corrupt: CorruptKeys) {
@@ -35,6 +36,11 @@ export class StoredKeys {
   /** False while nothing can be ruled out yet. */
   get complete(): boolean {
     return this.#complete;
+  }
+
+  /** The last walk could not read everything, so nothing is complete until there has been another. */
+  get walkFailed(): boolean {
+    return this.#walkFailed;
   }
 
   /** False: the key is not on disk. */
@@ -51,6 +57,7 @@ export class StoredKeys {
   clear(): void {
     this.#filter = new KeyFilter();
     this.#complete = false;
+    this.#walkFailed = false;
   }
 
   /**
@@ -85,6 +92,7 @@ export class StoredKeys {
       if (rebuildTrees) this.#trees.complete();
     } catch (error) {
       if (this.#filter === filter) {
+        this.#walkFailed = true;
         this.#log.warn(
           { err: error },
           'the walk over all records failed: every key is looked up, and trees that were to be rebuilt are not',

@@ -66,6 +66,11 @@ export class Sweeper {
     return this.#differed;
   }
 
+  /** The trees are not ready and will not be: rebuilding them ended with something that could not be read. */
+  get needsRebuild(): boolean {
+    return !this.#known.trees.ready && this.#known.walkFailed;
+  }
+
   /**
    * Sweeps one partition, once the trees are ready. Undefined: they are not, or no more. A segment with a record that cannot be
    * read is given the digest of the others. Rejects with a StoreError or a KvError.
@@ -136,6 +141,7 @@ export class Sweeper {
     return () => {
       sweep.check(to);
       for (const done of onDone) done();
+      sweep.advance(to);
     };
   }
 
