@@ -15,6 +15,7 @@ import type { StoreOpener } from './io/store.js';
 import type { Timers } from './io/timers.js';
 import { startAntiEntropy, type AntiEntropy } from './maintenance/anti-entropy.js';
 import { createClockWatch, type ClockWatch } from './maintenance/clock-watch.js';
+import { CatchUp } from './maintenance/catch-up.js';
 import { ExchangeTurns } from './maintenance/exchange-turns.js';
 import { Foreground } from './maintenance/foreground.js';
 import { Gossip, type AskSeed } from './maintenance/gossip.js';
@@ -103,12 +104,15 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     gossip: (request) => gossip?.exchange(request) ?? [],
   });
 
+  const catchUp = new CatchUp(clock, (id) => replica.hints.owedTo(id));
+  replica.compared.waitsFor((id) => catchUp.isUnderWay(id));
   let antiEntropy: AntiEntropy | undefined;
   let delivery: HintDelivery | undefined;
   const eventsOf = (peerId: string): PeerEvents => ({
     onConnected() {
       // No clock is trusted for longer than it takes to ask: a node that starts with a wrong one is told so at once.
       gossip?.connected(peerId);
+      catchUp.connected(peerId);
       delivery?.onConnected(peerId);
       antiEntropy?.connected(peerId);
     },
@@ -201,6 +205,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     random,
     log,
     busy: () => foreground.busy,
+    isCatchingUp: (id) => catchUp.isUnderWay(id),
   });
 
   const { antiEntropyMs, scrubMs } = identity.tempo ?? DEFAULT_TEMPO;

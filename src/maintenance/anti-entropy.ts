@@ -32,6 +32,8 @@ export interface AntiEntropyOptions {
   readonly serving?: () => boolean;
   /** Whether the node has work in the foreground. */
   readonly busy: () => boolean;
+  /** Whether what that member has missed is on its way to it already: comparing waits until it is there. */
+  readonly isCatchingUp?: (nodeId: string) => boolean;
   /** See ExchangeOptions. */
   readonly onFences?: (partition: number, promised: Uint8Array, committed: Uint8Array) => void;
 }
@@ -101,6 +103,7 @@ const NEVER: Omit<PeerComparison, 'nodeId'> = {
 export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
   const { turns, clock, timers, random, tempo, log } = options;
   const serving = options.serving ?? (() => true);
+  const isCatchingUp = options.isCatchingUp ?? (() => false);
   const comparisons = new Map<string, PeerComparison>();
   const totals = {
     rounds: 0,
@@ -123,17 +126,19 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
 
   /** The next that can be asked: an urgent one, else the one that follows the last by id. */
   const next = (): Peer | undefined => {
-    const able = options
+    const connected = options
       .peers()
-      .filter(
-        ({ connected, nodeId }) => connected && countPartitions(options.sharedWith(nodeId)) > 0,
-      )
+      .filter((peer) => peer.connected && countPartitions(options.sharedWith(peer.nodeId)) > 0);
+    for (const nodeId of urgent) {
+      // When it is back, it is urgent again.
+      if (connected.every((peer) => peer.nodeId !== nodeId)) urgent.delete(nodeId);
+    }
+    const able = connected
+      .filter(({ nodeId }) => !isCatchingUp(nodeId))
       .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
     for (const nodeId of urgent) {
       const peer = able.find((one) => one.nodeId === nodeId);
       if (peer !== undefined) return peer;
-      // When it is back, it is urgent again.
-      urgent.delete(nodeId);
     }
     return able.find(({ nodeId }) => nodeId > after) ?? able[0];
   };

@@ -79,6 +79,11 @@ export class Hints {
     return owed;
   }
 
+  /** How many keys this node is owed. */
+  owedTo(nodeId: string): number {
+    return this.#targets.get(nodeId)?.size ?? 0;
+  }
+
   /** The nodes that are owed something. */
   targets(): string[] {
     return [...this.#targets].filter(([, keys]) => keys.size > 0).map(([nodeId]) => nodeId);

@@ -40,6 +40,7 @@ export class TreeAnswers {
   #leasedTo = '';
   #leaseEndsMs = 0;
   #exchanges = 0;
+  #isCatchingUp: (nodeId: string) => boolean = () => false;
   readonly #fences: FenceTable;
 
   constructor(options: TreeAnswersOptions) {
@@ -58,6 +59,11 @@ export class TreeAnswers {
       if (!ended) this.#exchanges -= 1;
       ended = true;
     };
+  }
+
+  /** Nodes for which this is true hear that this one is busy: what they differ in is on its way to them already. */
+  waitsFor(isCatchingUp: (nodeId: string) => boolean): void {
+    this.#isCatchingUp = isCatchingUp;
   }
 
   /**
@@ -165,7 +171,8 @@ export class TreeAnswers {
   #isBusyFor(from: string): boolean {
     // Whoever compares with it already goes on; so this node's own comparison, too, waits for that one.
     if (this.#clock.monotonicMs() < this.#leaseEndsMs) return from !== this.#leasedTo;
-    return this.#exchanges > 0 && from !== this.#nodeId;
+    if (from === this.#nodeId) return false;
+    return this.#exchanges > 0 || this.#isCatchingUp(from);
   }
 
   #lease(from: string): void {

@@ -20,7 +20,7 @@ import { createVirtualTime, type VirtualTime } from '../virtual-time.js';
 import { FarPeer } from './far-peer.js';
 
 export const NODES = ['n1', 'n2', 'n3'] as const;
-const ALL_PARTITIONS = new Uint8Array(32).fill(0xff);
+export const ALL_PARTITIONS = new Uint8Array(32).fill(0xff);
 
 /** A record that some replica holds: of equal versions, the writer says whose is newer. */
 export interface Held {
