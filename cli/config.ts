@@ -12,6 +12,8 @@ export interface NodeConfig {
   /** Where it listens. Others reach it at the address that the member list gives it. */
   readonly listen: { readonly host: string; readonly port: number };
   readonly members: readonly Member[];
+  /** Where to ask for the members' addresses when none of those in the list answers. */
+  readonly seeds: readonly string[];
   readonly replication: number;
   readonly data: string;
   readonly maxDriftMs: number;
@@ -42,6 +44,11 @@ export const SETTINGS: readonly Setting[] = [
     name: 'members',
     placeholder: 'LIST',
     help: 'first member list, the same on every node: ID=HOST:PORT/ZONE,... (the zone may be left out)',
+  },
+  {
+    name: 'seeds',
+    placeholder: 'LIST',
+    help: 'addresses of running nodes, for when members have moved since the list was written: HOST:PORT,...',
   },
   { name: 'replication', placeholder: 'N', help: 'replicas of each key, 1 to 5 (default: 3)' },
   { name: 'data', placeholder: 'FOLDER', help: 'data folder, made when it is missing' },
@@ -106,6 +113,20 @@ const schemas = {
     }),
     v.check((members) => allDistinct(members.map(({ id }) => id)), 'names a node id twice'),
     v.check((members) => allDistinct(members.map((m) => m.address)), 'names an address twice'),
+  ),
+  seeds: v.pipe(
+    v.union([v.array(v.string()), v.string()], 'must be a list of HOST:PORT'),
+    v.transform((list) =>
+      (typeof list === 'string' ? list.split(',') : list).map((text) => text.trim()),
+    ),
+    v.maxLength(100, 'must name at most 100 addresses'),
+    v.rawCheck(({ dataset, addIssue }) => {
+      if (!dataset.typed) return;
+      const wrong = dataset.value.find((text) => parseAddress(text) === undefined);
+      if (wrong !== undefined) {
+        addIssue({ message: `"${wrong}" is not HOST:PORT with a port of 1 to 65535` });
+      }
+    }),
   ),
   replication: wholeNumber(1, 5),
   data: v.pipe(v.string(), v.minLength(1, 'must not be empty')),
@@ -197,6 +218,7 @@ function complete(values: Values, isTerminal: boolean): NodeConfig {
     node,
     listen: parseAddress(values.listen ?? self.address) as { host: string; port: number },
     members,
+    seeds: values.seeds ?? [],
     replication: values.replication ?? 3,
     data: values.data ?? missing('data'),
     maxDriftMs: values['max-drift-ms'] ?? DEFAULT_MAX_DRIFT_MS,

@@ -17,6 +17,7 @@ import type { GrpcServer } from './wire/grpc-server.js';
 import { InjectedFaults } from './wire/link-faults.js';
 import { createPeerLink, type PeerLink, type PeerLinkState } from './wire/peer-link.js';
 import type { NodeStatusReport } from './wire/reports.js';
+import { askSeed } from './wire/seed.js';
 import { HEALTH_SERVICES, WRITES_HEALTH } from './wire/services.js';
 
 export interface NodeOptions extends NodeIdentity {
@@ -62,25 +63,34 @@ export async function startNode(options: NodeOptions, log: Log = silentLog): Pro
     members,
     replicationFactor: replication,
   };
+  const own = {
+    selfId: options.node,
+    facts,
+    limits,
+    faults,
+    clock,
+    timers: systemTimers,
+    random: systemRandom,
+  };
   const links: PeerLink[] = [];
   const peerTo = (member: Member, events: PeerEvents): PeerLink => {
-    const link = createPeerLink({
+    const link: PeerLink = createPeerLink({
+      ...own,
       nodeId: member.id,
       address: member.address,
-      selfId: options.node,
-      facts,
-      limits,
-      faults,
-      clock,
-      timers: systemTimers,
-      random: systemRandom,
-      onState: onChange(log, member, () => events.onConnected()),
+      onState: onChange(
+        log,
+        member.id,
+        () => link.address,
+        () => events.onConnected(),
+      ),
       onLives: (lives) => events.onLives(lives),
       onCommitCounter: (commitCounter) => events.onCommitCounter(commitCounter),
     });
     links.push(link);
     return link;
   };
+  const seeding = new AbortController();
   const node = await createNode(options, {
     clock,
     timers: systemTimers,
@@ -88,8 +98,13 @@ export async function startNode(options: NodeOptions, log: Log = silentLog): Pro
     log,
     opener: levelStoreOpener(options.data),
     peerTo,
+    onMoved: (nodeId, address) => links.find((link) => link.nodeId === nodeId)?.moveTo(address),
+    askSeed: (address, deadlineMs) => askSeed({ ...own, address }, deadlineMs, seeding.signal),
   });
-  const closeLinks = () => Promise.all(links.map((link) => link.close(0)));
+  const closeLinks = () => {
+    seeding.abort();
+    return Promise.all(links.map((link) => link.close(0)));
+  };
 
   const startedAtMs = clock.monotonicMs();
   let stopping: Promise<void> | undefined;
@@ -143,19 +158,20 @@ export async function startNode(options: NodeOptions, log: Log = silentLog): Pro
 /** Says once that a peer is lost, and once that it is back; not every attempt in between. */
 function onChange(
   log: Log,
-  member: Member,
+  nodeId: string,
+  address: () => string,
   onConnected: () => void,
 ): (state: PeerLinkState) => void {
-  const fields = { peer: member.id, address: member.address };
   let last: PeerLinkState['kind'] | undefined;
   return ({ kind, reason }) => {
     if (kind === last) return;
     last = kind;
+    const fields = { peer: nodeId, address: address() };
     if (kind === 'connected') {
-      log.info(fields, `connected to ${member.id}`);
+      log.info(fields, `connected to ${nodeId}`);
       onConnected();
     } else {
-      log.warn({ ...fields, reason }, `no connection to ${member.id}, trying on`);
+      log.warn({ ...fields, reason }, `no connection to ${nodeId}, trying on`);
     }
   };
 }

@@ -1,6 +1,6 @@
 import { KvError, type ErrorCode } from '../core/errors.js';
 import { createPlacement, partitionOf, type Placement } from '../core/placement.js';
-import type { Linker, LinkState, NodePong, Welcome } from '../io/link.js';
+import type { Link, Linker, LinkState, NodePong, Welcome } from '../io/link.js';
 import type { ClusterView, MemberView, RefusedEndpoint } from './kv.js';
 import { NodeState } from './node-state.js';
 
@@ -15,6 +15,9 @@ const TRIED = 32;
 /** Round trips this much longer than the shortest make a node slow. */
 const SLOW_FACTOR = 3;
 const SLOW_MARGIN_MS = 10;
+
+/** So often is a node asked whether members that are not connected have moved. */
+const LOOK_MS = 10_000;
 
 /** What a route is asked for. */
 export interface RouteRequest {
@@ -40,6 +43,9 @@ export class ClusterMap {
   /** The node of each member of the placement, where its link has greeted. */
   #byMember: (NodeState | undefined)[] = [];
   #closed = false;
+  #looking: Link | undefined;
+  #looks = 0;
+  #lookAgainMs = -Infinity;
 
   constructor(
     linker: Linker,
@@ -155,15 +161,38 @@ export class ClusterMap {
     };
   }
 
+  /**
+   * Members that are not connected may have moved since the list was heard. Nodes say where all are when a link opens, so now
+   * and then another one is opened to a node that is connected, and closed again.
+   */
+  lookForMoved(nowMs: number): void {
+    if (nowMs < this.#lookAgainMs || this.#looking !== undefined) return;
+    if (this.#byMember.every((node) => node?.open === true)) return;
+    const open = this.#nodes.filter((node) => node.open);
+    const asked = open[this.#looks++ % open.length];
+    if (asked === undefined) return;
+    this.#lookAgainMs = nowMs + LOOK_MS;
+    const link = this.#linker.open(asked.endpoint, (state) => {
+      if (this.#looking !== link) return;
+      this.#looking = undefined;
+      void link.close(0);
+      if (this.#closed || state.kind === 'closed') return;
+      if (state.welcome.clusterId === this.#welcome?.clusterId) this.#hear(state.welcome);
+    });
+    this.#looking = link;
+  }
+
   async close(graceMs: number): Promise<void> {
     this.#closed = true;
+    void this.#looking?.close(0);
     await Promise.all(this.#nodes.map((node) => node.link.close(graceMs)));
   }
 
-  #openLink(endpoint: string): void {
+  /** `memberId`: which member should be there. */
+  #openLink(endpoint: string, memberId?: string): void {
     if (this.#nodes.some((node) => node.endpoint === endpoint)) return;
     if (this.#refused.some((refused) => refused.endpoint === endpoint)) return;
-    const node = new NodeState(endpoint);
+    const node = new NodeState(endpoint, memberId);
     this.#nodes.push(node);
     node.link = this.#linker.open(endpoint, (state) => this.#onState(node, state));
   }
@@ -200,16 +229,23 @@ export class ClusterMap {
     if (twin !== undefined) this.#drop(twin);
     node.opened(welcome);
     node.roundTripMs = roundTripMs;
-    if (known === undefined || welcome.placementVersion > known.placementVersion) {
-      this.#adopt(welcome);
-    } else {
-      this.#matchMembers();
+    // It was looked for elsewhere too, and is here.
+    for (const other of this.#nodes) {
+      const isElsewhere = other.nodeId === undefined && other.memberId === welcome.nodeId;
+      if (other !== node && isElsewhere) this.#drop(other);
     }
+    this.#hear(welcome);
     this.#judgeRoundTrips();
     this.#onOpen(node, welcome, roundTripMs);
   }
 
-  /** Goes by the member list of `welcome` from now on: finds members that are new, leaves those that have gone. */
+  #hear(welcome: Welcome): void {
+    const known = this.#welcome;
+    if (known === undefined || isNews(welcome, known)) this.#adopt(welcome);
+    else this.#matchMembers();
+  }
+
+  /** Goes by the member list of `welcome` from now on: finds members that are new or have moved, leaves those that have gone. */
   #adopt(welcome: Welcome): void {
     this.#welcome = welcome;
     this.#placement = createPlacement(
@@ -223,7 +259,7 @@ export class ClusterMap {
     }
     this.#matchMembers();
     this.#placement.members.forEach((member, index) => {
-      if (this.#byMember[index] === undefined) this.#openLink(member.address);
+      if (this.#byMember[index]?.open !== true) this.#openLink(member.address, member.id);
     });
   }
 
@@ -260,6 +296,16 @@ export class ClusterMap {
       node.slow = roundTripMs > SLOW_FACTOR * shortestMs + SLOW_MARGIN_MS;
     }
   }
+}
+
+/** A newer list, or the same with a member at another address. */
+function isNews(welcome: Welcome, known: Welcome): boolean {
+  if (welcome.placementVersion !== known.placementVersion) {
+    return welcome.placementVersion > known.placementVersion;
+  }
+  return welcome.members.some(({ id, address }) =>
+    known.members.every((member) => member.id !== id || member.address !== address),
+  );
 }
 
 function costOf(node: NodeState, request: RouteRequest, nowMs: number): number {

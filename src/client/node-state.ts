@@ -37,7 +37,11 @@ export class NodeState {
   #failures = 0;
   #avoidUntilMs = 0;
 
-  constructor(readonly endpoint: string) {
+  constructor(
+    readonly endpoint: string,
+    /** The member that should be there, as a node said; undefined: the user named the endpoint. */
+    readonly memberId?: string,
+  ) {
     this.name = endpoint;
   }
 

@@ -218,6 +218,7 @@ export class Session {
   }
 
   #keepTime(): void {
+    this.map.lookForMoved(this.nowMs());
     if (this.#serverClock.jumped()) for (const node of this.map.nodes) node.offsets.clear();
     this.#pingAll();
   }

@@ -33,7 +33,7 @@ import {
 import { PEER_SERVICE } from './services.js';
 
 export interface PeerLinkOptions {
-  /** The node at the other end, as the member list names it. */
+  /** The node at the other end, as the member list names it; {@link ANY_NODE}: whichever is there. */
   readonly nodeId: string;
   /** `host:port`. */
   readonly address: string;
@@ -60,15 +60,21 @@ export interface PeerLinkState {
 
 /** Another node's replica, over a channel that it keeps open until closed. */
 export interface PeerLink extends Peer {
+  /** `host:port` that it goes to now. */
   readonly address: string;
   readonly state: PeerLinkState;
   /** Of the last answered ping, or of the greeting; undefined while never connected. */
   readonly roundTripMs: number | undefined;
   /** Calls sent and not yet answered. */
   readonly inFlight: number;
+  /** The node is at another address now: what is under way fails as if the channel had broken, and it connects there. */
+  moveTo(address: string): void;
   /** Lets calls under way finish for up to `graceMs`, then closes. */
   close(graceMs: number): Promise<void>;
 }
+
+/** The id of no node. */
+export const ANY_NODE = '';
 
 /**
  * Starts connecting at once. Headers and records in answers are views of the frame that brought them: whoever keeps one for
@@ -83,37 +89,25 @@ const CONNECTED: PeerLinkState = { kind: 'connected', reason: '' };
 
 class ChannelPeer implements PeerLink, AnsweringPeer {
   readonly nodeId: string;
-  readonly address: string;
-  readonly #channel: ChannelClient;
+  #address: string;
+  #channel: ChannelClient;
   readonly #options: PeerLinkOptions;
   readonly #faults: LinkFaults;
   #state: PeerLinkState = CONNECTING;
   #roundTripMs: number | undefined;
+  #closed = false;
   #unheardLives: Lives | undefined;
 
   constructor(options: PeerLinkOptions) {
-    const { nodeId, address, selfId, facts, bounds } = options;
-    this.nodeId = nodeId;
-    this.address = address;
+    this.nodeId = options.nodeId;
     this.#options = options;
     this.#faults = options.faults ?? NO_FAULTS;
-    this.#channel = new ChannelClient({
-      endpoint: address,
-      path: PEER_SERVICE.channel.path,
-      hello: helloOfNode(selfId, facts),
-      judge: (welcome) =>
-        welcome.nodeId === nodeId
-          ? undefined
-          : new KvError('WRONG_CLUSTER', `at ${address} is node ${welcome.nodeId}, not ${nodeId}`),
-      onState: (state) => this.#onState(state),
-      onSender: (lives, commitCounter) => this.#onSender(lives, commitCounter),
-      retryRefused: true,
-      limits: options.limits,
-      ...(bounds === undefined ? {} : { bounds }),
-      clock: options.clock,
-      timers: options.timers,
-      random: options.random,
-    });
+    this.#address = options.address;
+    this.#channel = this.#connect();
+  }
+
+  get address(): string {
+    return this.#address;
   }
 
   get connected(): boolean {
@@ -166,7 +160,17 @@ class ChannelPeer implements PeerLink, AnsweringPeer {
     });
   }
 
+  moveTo(address: string): void {
+    if (address === this.#address || this.#closed) return;
+    void this.#channel.close(0);
+    this.#address = address;
+    this.#channel = this.#connect();
+    this.#state = CONNECTING;
+    this.#options.onState?.(this.#state);
+  }
+
   close(graceMs: number): Promise<void> {
+    this.#closed = true;
     return this.#channel.close(graceMs);
   }
 
@@ -175,6 +179,28 @@ class ChannelPeer implements PeerLink, AnsweringPeer {
     if (!this.#faults.dropsFrom(this.nodeId)) return true;
     this.#channel.swallow(call);
     return false;
+  }
+
+  #connect(): ChannelClient {
+    const { nodeId, selfId, facts, bounds, limits, clock, timers, random } = this.#options;
+    const address = this.#address;
+    return new ChannelClient({
+      endpoint: address,
+      path: PEER_SERVICE.channel.path,
+      hello: helloOfNode(selfId, facts),
+      judge: (welcome) =>
+        nodeId === ANY_NODE || welcome.nodeId === nodeId
+          ? undefined
+          : new KvError('WRONG_CLUSTER', `at ${address} is node ${welcome.nodeId}, not ${nodeId}`),
+      onState: (state) => this.#onState(state),
+      onSender: (lives, commitCounter) => this.#onSender(lives, commitCounter),
+      retryRefused: true,
+      limits,
+      ...(bounds === undefined ? {} : { bounds }),
+      clock,
+      timers,
+      random,
+    });
   }
 
   #onSender(lives: Lives | undefined, commitCounter: number): void {

@@ -38,6 +38,16 @@ function tomlFile(text: string): string {
 }
 
 describe('the configuration of a node', () => {
+  test('takes seeds as one text or as a list, and names the one that is no address', () => {
+    const seeds = ['10.0.0.1:7101', 'node-2:7101'];
+    expect(load({ flags: { ...COMPLETE, seeds: seeds.join(', ') } }).seeds).toEqual(seeds);
+    expect(
+      load({ flags: COMPLETE, file: tomlFile(`seeds = ["${seeds.join('","')}"]`) }).seeds,
+    ).toEqual(seeds);
+    const message = refusal({ flags: { ...COMPLETE, seeds: '10.0.0.1:7101,node-2' } });
+    expect(message).toBe('--seeds: "node-2" is not HOST:PORT with a port of 1 to 65535');
+  });
+
   test('needs no more than its id, the member list and a folder', () => {
     expect(load({ flags: COMPLETE })).toEqual({
       cluster: 'quorate',
@@ -47,6 +57,7 @@ describe('the configuration of a node', () => {
         { id: 'n1', address: '127.0.0.1:7101', zone: 'z1' },
         { id: 'n2', address: '127.0.0.1:7102', zone: 'z2' },
       ],
+      seeds: [],
       replication: 3,
       data: 'data',
       maxDriftMs: 500,
@@ -74,6 +85,7 @@ describe('the configuration of a node', () => {
       node: 'n1',
       listen: '0.0.0.0:9',
       members: MEMBERS,
+      seeds: '10.0.0.1:7101,10.0.0.2:7101',
       replication: '2',
       data: 'd',
       'max-drift-ms': '11',

@@ -115,6 +115,29 @@ describe('a connection', () => {
     expect(cluster.route.at(-1)).toBe(first);
   });
 
+  test('finds a node again that has moved, and keeps no link to where it was', async () => {
+    const cluster = new FakeCluster();
+    const kv = await cluster.connect();
+    cluster.move('n2', 'n2:8101');
+    const moved = () => kv.cluster().members.find(({ id }) => id === 'n2');
+    await cluster.time.until(() => moved()?.connected === true, 15_000);
+    expect(moved()?.address).toBe('n2:8101');
+    cluster.move('n2', 'n2:9101');
+    await cluster.time.until(() => moved()?.address === 'n2:9101', 15_000);
+    await cluster.time.until(() => moved()?.connected === true, 1_000);
+    expect(cluster.opened.filter((endpoint) => endpoint.startsWith('n2:'))).toEqual([
+      'n2:7101',
+      'n2:8101',
+      'n2:9101',
+    ]);
+    await cluster.time.advance(60_000);
+    expect(cluster.openLinks.map(({ endpoint }) => endpoint).sort()).toEqual([
+      'n1:7101',
+      'n2:9101',
+      'n3:7101',
+    ]);
+  });
+
   test('retries what was on its way to a node that died', async () => {
     const cluster = new FakeCluster();
     const kv = await cluster.connect();

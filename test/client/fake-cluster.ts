@@ -59,7 +59,7 @@ export class FakeNode {
   readonly links = new Set<FakeLink>();
 
   constructor(
-    readonly member: Member,
+    public member: Member,
     readonly cluster: FakeCluster,
   ) {
     this.clock = cluster.time.clockWithSkew(0);
@@ -91,7 +91,7 @@ export class FakeNode {
 export class FakeCluster implements Linker {
   readonly time: VirtualTime;
   readonly nodes: FakeNode[];
-  readonly members: readonly Member[];
+  members: readonly Member[];
   readonly records = new Map<string, Uint8Array>();
   readonly sent: SentCall[] = [];
   readonly cancelled: string[] = [];
@@ -108,6 +108,7 @@ export class FakeCluster implements Linker {
   /** Calls that have been sent and not answered, and the most there were. */
   underWay = 0;
   mostUnderWay = 0;
+  readonly #links: FakeLink[] = [];
 
   constructor(
     count = 3,
@@ -122,6 +123,16 @@ export class FakeCluster implements Linker {
     this.nodes = this.members.map((member) => new FakeNode(member, this));
   }
 
+  /** The node is at another address from now on, and all nodes know. */
+  move(id: string, address: string): void {
+    const node = this.node(id);
+    node.setUp(false);
+    node.links.clear();
+    node.member = { ...node.member, address };
+    this.members = this.nodes.map(({ member }) => member);
+    node.up = true;
+  }
+
   node(id: string): FakeNode {
     const node = this.nodes.find(({ member }) => member.id === id);
     if (node === undefined) throw new Error(`no node ${id}`);
@@ -132,7 +143,14 @@ export class FakeCluster implements Linker {
     this.opened.push(endpoint);
     const address = this.aliases.get(endpoint) ?? endpoint;
     const node = this.nodes.find(({ member }) => member.address === address);
-    return new FakeLink(endpoint, node, this, onState);
+    const link = new FakeLink(endpoint, node, this, onState);
+    this.#links.push(link);
+    return link;
+  }
+
+  /** Links that have not been closed, whether their node is there or not. */
+  get openLinks(): readonly FakeLink[] {
+    return this.#links.filter(({ closed }) => !closed);
   }
 
   /** Connects and lets every link open. `clock` is that of the SDK. */
@@ -180,6 +198,10 @@ export class FakeLink implements Link {
 
   get welcome(): Welcome | undefined {
     return this.#welcome;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
   }
 
   refresh(): void {
