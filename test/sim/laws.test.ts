@@ -53,6 +53,7 @@ function evidence(
     copies: new Map(
       REPLICAS.map(({ node }) => [node, new Map(held === undefined ? [] : [['k', held]])]),
     ),
+    dropped: new Map(),
     damaged: new Set(),
     nodeStamps: [],
     clocksSane: true,

@@ -1,4 +1,5 @@
 import type { Member } from '../../src/core/placement.js';
+import type { Tempo } from '../../src/core/tempo.js';
 import type { DiskLatency } from './disk.js';
 import type { NetworkTempo } from './network.js';
 import { createStream } from './seed.js';
@@ -14,6 +15,8 @@ export interface Shape {
   /** The mean pause of a client between two operations. */
   readonly thinkMs: number;
   readonly tempo: NetworkTempo;
+  /** How often nodes do what they do by themselves: much more often than real ones, so that a short run shows it. */
+  readonly upkeep: Tempo;
   readonly disk: DiskLatency;
   /** How far the machines' clocks are off, and how fast they drift: parts of a second in a second. */
   readonly skewMs: number;
@@ -67,6 +70,13 @@ export function drawShape(wish: ShapeWish): Shape {
       openMs: 20,
     },
     skewMs: stream.pick([0, 20, 200]),
+    upkeep: {
+      gossipMs: stream.pick([200, 500, 1_000]),
+      antiEntropyMs: stream.pick([100, 400, 1_000]),
+      fenceEveryMs: stream.pick([300, 1_000, 3_000]),
+      fenceLagMs: stream.pick([1_500, 3_000, 8_000]),
+      scrubMs: stream.pick([10, 100]),
+    },
     driftRate: stream.pick([0, 0.0001, 0.001]),
     faultsMs: wish.faultsMs ?? DEFAULT_FAULTS_MS,
     faultGapMs: stream.pick([150, 400, 1_000, 2_500]),

@@ -8,8 +8,9 @@ import { decodeRecord, formatDigest, versionOf } from '../../src/core/record.js'
 import { hash32 } from '../../src/core/hash.js';
 import { createPlacement, partitionOf, type Placement } from '../../src/core/placement.js';
 import { DEFAULT_LIMITS, DEFAULT_MAX_DRIFT_MS } from '../../src/core/limits.js';
-import { ALL_RECORDS, recordKey, userKeyOf } from '../../src/replica/layout.js';
-import type { Evidence, ReplicaPlace, StoredRecord } from './check/evidence.js';
+import { ALL_HINTS, ALL_RECORDS, recordKey, userKeyOf } from '../../src/replica/layout.js';
+import { checkEqual } from './check/equal.js';
+import { laterOf, type Evidence, type ReplicaPlace, type StoredRecord } from './check/evidence.js';
 import { SimClient, tokenOf } from './client.js';
 import type { Defect } from './defect.js';
 import { SimDisk } from './disk.js';
@@ -53,6 +54,8 @@ export class World {
   readonly #hosts: ReadonlyMap<string, number>;
   readonly #places = new Map<string, readonly ReplicaPlace[]>();
   readonly #stored = new Map<string, StoredRecord>();
+  /** The highest version that each node has removed from its disk, by node and key. */
+  readonly #dropped = new Map<string, string>();
   readonly #nodeStamps: { readonly node: string; readonly version: string }[] = [];
   readonly #backups = new Map<SimNode, SortedEntries>();
   readonly #workloads: readonly WorkloadName[];
@@ -192,7 +195,8 @@ export class World {
       // A damaged copy counts as what it was: it was sound when its write was acknowledged.
       const flipped = node.disk.isFlipped(storeKey) ? damage : undefined;
       const held = flipped ?? (record === undefined ? undefined : versionOf(record));
-      if (held !== undefined && compareVersions(held, least) >= 0) count++;
+      const dropped = this.#dropped.get(`${place.node}/${key}`) ?? '';
+      if (held === undefined ? dropped >= version : compareVersions(held, least) >= 0) count++;
     }
     return count;
   }
@@ -229,12 +233,26 @@ export class World {
     );
   }
 
+  /** In what the disks do not agree yet, in words; empty: all replicas are equal, and nobody is owed anything. */
+  disagreement(): string {
+    const damaged = [...this.damagedKeys()];
+    if (damaged.length > 0) return `damaged: ${damaged.join(' ')}`;
+    const [unequal] = checkEqual(this.evidence());
+    if (unequal !== undefined) return `${unequal.key}: ${unequal.problem}`;
+    for (const { id, disk } of this.nodes) {
+      const [hint] = disk.entries(ALL_HINTS);
+      if (hint !== undefined) return `${id} keeps a hint: ${nameOf(hint[0])}`;
+    }
+    return '';
+  }
+
   evidence(): Evidence {
     return {
       keys: this.shape.keys,
       replicasOf: (key) => this.replicasOf(key),
       stored: [...this.#stored.values()],
       copies: new Map(this.nodes.map((node) => [node.id, copiesOn(node)])),
+      dropped: this.#droppedByKey(),
       damaged: this.damagedKeys(),
       nodeStamps: this.#nodeStamps,
       clocksSane: this.clocksSane,
@@ -276,6 +294,7 @@ export class World {
         replication,
         maxDriftMs: DEFAULT_MAX_DRIFT_MS,
         maxValueBytes: DEFAULT_LIMITS.maxValueBytes,
+        tempo: this.shape.upkeep,
       },
       hostOf: (address) => this.hostOf(address),
       defect: this.defect,
@@ -283,8 +302,31 @@ export class World {
     });
   }
 
+  #droppedByKey(): Map<string, string> {
+    const dropped = new Map<string, string>();
+    for (const [place, version] of this.#dropped) {
+      const key = place.slice(place.indexOf('/') + 1);
+      dropped.set(key, laterOf(dropped.get(key) ?? '', version));
+    }
+    return dropped;
+  }
+
+  #onDropped(node: string, storeKey: Uint8Array): void {
+    const record = this.nodes.find(({ id }) => id === node)?.disk.holds(storeKey);
+    if (record === undefined) return;
+    const place = `${node}/${Buffer.from(userKeyOf(storeKey)).toString()}`;
+    const version = formatVersion(versionOf(record));
+    this.#dropped.set(place, laterOf(this.#dropped.get(place) ?? '', version));
+    const { trace, nowMs } = this.kernel;
+    if (trace.textual) trace.say(nowMs, node, `disk drops ${place} ${version}`);
+  }
+
   #onStored(node: string, storeKey: Uint8Array, value: Uint8Array | undefined): void {
-    if (storeKey[0] !== ALL_RECORDS.gte[0] || value === undefined) return;
+    if (storeKey[0] !== ALL_RECORDS.gte[0]) return;
+    if (value === undefined) {
+      this.#onDropped(node, storeKey);
+      return;
+    }
     const record = storedRecord(node, storeKey, value);
     const { trace, nowMs } = this.kernel;
     if (trace.textual) trace.say(nowMs, node, `disk has ${record.key} ${record.version}`);

@@ -1,13 +1,14 @@
 import { isWrite, type History } from '../history.js';
-import type { Evidence, Violation } from './evidence.js';
+import { laterOf, type Evidence, type Violation } from './evidence.js';
 import { shareOf } from './levels.js';
 
 const LAW = '(a) no acknowledged write is lost';
 
 /**
  * Law (a). When a write is acknowledged, as many replicas as its level asks for have it on disk, or something newer; and in
- * the end it is there, or something newer is. One copy of a key may have been damaged by its disk, so of such a key only
- * writes that were on more than one replica must be there.
+ * the end it is there, or something newer is, or was until its tombstone could go. One copy of a key may have been damaged by
+ * its disk, so of such a key only writes that were on more than one replica must be there; and where disks were lost, only
+ * those that a majority had.
  */
 export function checkAcknowledged(history: History, evidence: Evidence): Violation[] {
   const violations: Violation[] = [];
@@ -20,7 +21,7 @@ export function checkAcknowledged(history: History, evidence: Evidence): Violati
       const problem = `acknowledged at ${entry.level} with ${share.count} replicas needed, and on the disk of ${entry.holders}`;
       violations.push({ law: LAW, key, problem, entries: [entry] });
     }
-    if (evidence.forgot) continue;
+    if (evidence.forgot && share.count <= replicas.length >> 1) continue;
     if (evidence.damaged.has(key) && share.count < 2) continue;
     const newest = newestCopy(key, evidence);
     if (newest < version) {
@@ -32,10 +33,9 @@ export function checkAcknowledged(history: History, evidence: Evidence): Violati
 }
 
 function newestCopy(key: string, evidence: Evidence): string {
-  let newest = '';
+  let newest = evidence.dropped.get(key) ?? '';
   for (const copies of evidence.copies.values()) {
-    const version = copies.get(key)?.version ?? '';
-    if (version > newest) newest = version;
+    newest = laterOf(newest, copies.get(key)?.version ?? '');
   }
   return newest;
 }

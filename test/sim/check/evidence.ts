@@ -10,6 +10,8 @@ export interface Evidence {
   readonly stored: readonly StoredRecord[];
   /** What is on the disks at the end, by node. */
   readonly copies: ReadonlyMap<string, ReadonlyMap<string, StoredRecord>>;
+  /** Of each key the highest version of a record that some node removed from its disk; such a key has nothing older left. */
+  readonly dropped: ReadonlyMap<string, string>;
   /** Keys that a replica holds in a form it cannot read. */
   readonly damaged: ReadonlySet<string>;
   /** Every stamp that a node took from its own clock, in order of time. */
@@ -38,6 +40,11 @@ export interface StoredRecord {
   readonly value: string | undefined;
   /** Wall ms; absent: it does not expire. */
   readonly expiresAtMs?: number;
+}
+
+/** The higher of the two versions. */
+export function laterOf(a: string, b: string): string {
+  return a > b ? a : b;
 }
 
 /** A promise that was not kept. */

@@ -77,11 +77,14 @@ function checkKey(
   const reads = readings.toSorted((a, b) => a.entry.call - b.entry.call);
   const newest = new Map<string, Known>();
   const violations: Violation[] = [];
+  // A lost disk is refilled with what a majority had.
+  const isKept = (one: Known) => !evidence.forgot || one.share.count > all >> 1;
   let at = 0;
   for (const read of reads) {
     for (; at < learned.length; at++) {
       const next = learned[at] as Known;
       if (next.entry.return > read.entry.call) break;
+      if (!isKept(next)) continue;
       const kind = `${next.share.zone}/${next.share.count}`;
       if (next.version > (newest.get(kind)?.version ?? '')) newest.set(kind, next);
     }
@@ -90,7 +93,7 @@ function checkKey(
       if (!overlap(one.share, read.share, all)) continue;
       if (one.version > (floor?.version ?? '')) floor = one;
     }
-    if (floor === undefined || satisfies(read, floor.version, deletions, evidence)) continue;
+    if (floor === undefined || satisfies({ ...read, key }, floor.version, deletions, evidence)) continue;
     const problem = `read ${read.version ?? 'nothing'}, though ${floor.version} was known before it began`;
     violations.push({ law: LAW, key, problem, entries: [floor.entry, read.entry] });
   }
@@ -104,14 +107,18 @@ function checkKey(
   return violations;
 }
 
-/** A scan that finds nothing has found a tombstone whose version it does not tell; some deletion must explain it. */
+/**
+ * Who finds nothing has found a tombstone whose version is not told, or one that is gone by now: some deletion must explain
+ * it, and of a get, which would tell the tombstone, one that some node has dropped.
+ */
 function satisfies(
-  { version, entry }: Reading,
+  { key, version, entry }: Reading & { readonly key: string },
   floor: string,
   deletions: readonly Deletion[],
   evidence: Evidence,
 ): boolean {
-  if (version !== undefined) return version >= floor;
+  if (version !== undefined && version !== '') return version >= floor;
+  if (version === '' && (evidence.dropped.get(key) ?? '') < floor) return false;
   return deletions.some(
     ({ call, stamp, fromMs }) =>
       call < entry.return && stamp >= floor && mayHaveExpired(fromMs, entry, evidence),
