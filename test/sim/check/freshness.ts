@@ -93,7 +93,8 @@ function checkKey(
       if (!overlap(one.share, read.share, all)) continue;
       if (one.version > (floor?.version ?? '')) floor = one;
     }
-    if (floor === undefined || satisfies({ ...read, key }, floor.version, deletions, evidence)) continue;
+    if (floor === undefined || satisfies({ ...read, key }, floor.version, deletions, evidence))
+      continue;
     const problem = `read ${read.version ?? 'nothing'}, though ${floor.version} was known before it began`;
     violations.push({ law: LAW, key, problem, entries: [floor.entry, read.entry] });
   }
