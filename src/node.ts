@@ -16,6 +16,7 @@ import type { Timers } from './io/timers.js';
 import { startAntiEntropy, type AntiEntropy } from './maintenance/anti-entropy.js';
 import { createClockWatch, type ClockWatch } from './maintenance/clock-watch.js';
 import { CatchUp } from './maintenance/catch-up.js';
+import { startFenceRounds, type FenceRounds } from './maintenance/fence-round.js';
 import { ExchangeTurns } from './maintenance/exchange-turns.js';
 import { Foreground } from './maintenance/foreground.js';
 import { Gossip, type AskSeed } from './maintenance/gossip.js';
@@ -67,6 +68,8 @@ export interface Node {
   readonly antiEntropy: AntiEntropy;
   /** Comparisons with others that this node begins: one at a time. */
   readonly exchanges: ExchangeTurns;
+  /** Lets deletes be forgotten. */
+  readonly fenceRounds: FenceRounds;
   /** What this node believes of each member, itself included, in the order of ids. */
   beliefs(): readonly MemberBelief[];
   /** The ids of the replicas of a partition, in the order of its preference list. */
@@ -101,6 +104,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     maxDriftMs,
     placementVersion: () => placement.version,
     quarantined,
+    fenceLagMs: (identity.tempo ?? DEFAULT_TEMPO).fenceLagMs,
     gossip: (request) => gossip?.exchange(request) ?? [],
   });
 
@@ -207,6 +211,19 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     busy: () => foreground.busy,
     isCatchingUp: (id) => catchUp.isUnderWay(id),
   });
+  const fenceRounds = startFenceRounds({
+    replica,
+    turns: exchanges,
+    peerOf,
+    placement: () => placement,
+    tempo: identity.tempo ?? DEFAULT_TEMPO,
+    clock,
+    timers,
+    random,
+    log,
+    busy: () => foreground.busy,
+    quarantined,
+  });
 
   const { antiEntropyMs, scrubMs } = identity.tempo ?? DEFAULT_TEMPO;
   const stopMending = startMending({
@@ -231,6 +248,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     },
     antiEntropy,
     exchanges,
+    fenceRounds,
     beliefs: () => started.beliefs(),
     replicasOf: (partition) =>
       (placement.preference[partition] ?? []).map((at) => placement.members[at]?.id ?? ''),
@@ -256,6 +274,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
       delivery.stop();
       hintKeepers.stop();
       antiEntropy.stop();
+      fenceRounds.stop();
       await exchanges.stop();
       stopMending();
       stopScrub();

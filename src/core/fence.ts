@@ -106,8 +106,19 @@ export function releaseFence(
 }
 
 /** Whether it waits to hear what became of a fence that it sealed. */
-function isUndecided({ sealed, committed }: Omit<FenceState, 'promised'>): boolean {
+export function isUndecided({ sealed, committed }: Omit<FenceState, 'promised'>): boolean {
   return compareFences(sealed, committed) > 0;
+}
+
+/**
+ * What became of the fence that a replica has sealed, given what every replica of the partition has committed since they
+ * promised a higher one. Nobody commits it any more after that promise, so one who has, or none, settles it.
+ */
+export function decidedFate(
+  sealed: Uint8Array,
+  committed: readonly Uint8Array[],
+): 'commit' | 'release' {
+  return committed.some((fence) => compareFences(fence, sealed) >= 0) ? 'commit' : 'release';
 }
 
 /** The greatest of both in each step: what a replica must hold that is refilled from others in these states. */
