@@ -37,6 +37,7 @@ export async function reportStatus(sources: StatusSources): Promise<NodeStatusRe
     driftRefusals: counters.driftRefusals + replica.driftRefusals,
     commitCounter: replica.commitCounter,
     storeBytes: replica.storeBytes ?? 0,
+    storeReads: replica.storeReads,
     inFlight: counters.inFlight,
     memoryBytes: await anonymousMemoryBytes(),
     peers: links.map((link) => peerReport(link, node)),

@@ -42,6 +42,7 @@ import { KnownRecords } from './known-records.js';
 import { scanPage } from './range-scan.js';
 import { ReadGather } from './read-gather.js';
 import { loadTrees, saveTrees } from './saved-trees.js';
+import type { ReplicaStatus } from './replica-status.js';
 import { ScanQueue } from './scan-queue.js';
 import { Sweeper } from './sweep.js';
 import { TreeAnswers } from './tree-answers.js';
@@ -70,39 +71,6 @@ export interface LocalReplicaOptions {
   readonly queueBounds?: QueueBounds;
   /** How far fences stay behind the clock. Default: that of {@link DEFAULT_TEMPO}. */
   readonly fenceLagMs?: number;
-}
-
-/** What `kvctl node status` and metrics show of a replica. */
-export interface ReplicaStatus {
-  readonly commitCounter: number;
-  /** Records that have become the newest of their key on disk. */
-  readonly applied: number;
-  /** Calls that found an equal or a newer record on disk. */
-  readonly kept: number;
-  /** Calls refused because their stamp was too far ahead. */
-  readonly driftRefusals: number;
-  /** Times that a stored record failed its checksum when it was read or looked up. */
-  readonly corrupt: number;
-  /** Calls that wait for a commit. */
-  readonly waiting: number;
-  /** Bytes on disk, roughly; undefined when the disk does not say. */
-  readonly storeBytes: number | undefined;
-  readonly filterComplete: boolean;
-  readonly stoppedCleanly: boolean;
-  /** Partitions of this replica can be compared with others; false while the trees are rebuilt after a crash. */
-  readonly treesReady: boolean;
-  /** Tombstones included. These three mean nothing until the trees are ready. */
-  readonly records: number;
-  readonly tombstones: number;
-  readonly expiring: number;
-  /** Keys on which it abstains now, because what is on disk of them cannot be read. */
-  readonly corruptKeys: number;
-  /** Keys that could be read again since the start. */
-  readonly mended: number;
-  /** Passes of the scrub over all partitions since the start, with fractions. */
-  readonly scrubPasses: number;
-  /** Segments of the trees that were found to differ from the disk since the start. */
-  readonly treesDiffered: number;
 }
 
 /** Opens the node's data folder and what serves from it. Rejects with a KvError, as {@link openDataFolder} says. */
@@ -317,6 +285,7 @@ export class LocalReplica implements Peer {
       corrupt: this.#commit.corrupt + this.#reads.corrupt,
       waiting: this.#commit.waiting,
       storeBytes: await this.#folder.store.sizeBytes().catch(() => undefined),
+      storeReads: this.#folder.store.reads,
       filterComplete: this.#known.filterComplete,
       stoppedCleanly: this.#folder.stoppedCleanly,
       treesReady: this.trees.ready,

@@ -14,6 +14,7 @@ import {
 export class ReopeningStore implements Store {
   readonly #opener: StoreOpener;
   #store: Store | undefined;
+  #reads = 0;
 
   private constructor(opener: StoreOpener, store: Store) {
     this.#opener = opener;
@@ -50,11 +51,18 @@ export class ReopeningStore implements Store {
     return true;
   }
 
+  /** Keys looked up and cursors opened, so far. */
+  get reads(): number {
+    return this.#reads;
+  }
+
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    this.#reads += 1;
     return this.#open().get(key);
   }
 
   async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    this.#reads += keys.length;
     return this.#open().getMany(keys);
   }
 
@@ -63,6 +71,7 @@ export class ReopeningStore implements Store {
   }
 
   cursor(range: StoreRange): StoreCursor {
+    this.#reads += 1;
     return this.#open().cursor(range);
   }
 

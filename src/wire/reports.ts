@@ -32,6 +32,8 @@ export interface NodeStatusReport {
   readonly driftRefusals: number;
   readonly commitCounter: number;
   readonly storeBytes: number;
+  /** Keys looked up on disk and ranges begun, since the start: none by a node that is idle, but for its scrub. */
+  readonly storeReads: number;
   readonly inFlight: number;
   /** Resident and anonymous. */
   readonly memoryBytes: number;
@@ -122,6 +124,7 @@ export function statusFromWire(status: v1.NodeStatus): NodeStatusReport {
     driftRefusals: status.driftRefusals,
     commitCounter: status.commitCounter,
     storeBytes: status.storeBytes,
+    storeReads: status.storeReads,
     inFlight: status.inFlight,
     memoryBytes: status.memoryBytes,
     peers: status.peers.map((peer) => ({

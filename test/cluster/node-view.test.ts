@@ -18,6 +18,7 @@ const report: NodeStatusReport = {
   driftRefusals: 0,
   commitCounter: 0,
   storeBytes: 0,
+  storeReads: 0,
   inFlight: 0,
   memoryBytes: 0,
   peers: [],

@@ -337,6 +337,7 @@ export const STATUS: NodeStatusReport = {
   driftRefusals: 1,
   commitCounter: 2,
   storeBytes: 3,
+  storeReads: 4,
   inFlight: 4,
   memoryBytes: 5,
   peers: [

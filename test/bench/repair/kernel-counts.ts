@@ -31,21 +31,23 @@ export async function bytesSentAmong(pids: readonly number[]): Promise<BytesSent
   }
   const sockets = text.split('\n').flatMap(socketOf);
   const among = new Map<string, Socket>();
-  for (const socket of sockets) if (pids.includes(socket.pid)) among.set(socket.local, socket);
+  for (const socket of sockets) {
+    // Both ends: those of a server have the same local address.
+    if (pids.includes(socket.pid)) among.set(`${socket.local} ${socket.remote}`, socket);
+  }
   const sent = new Map(pids.map((pid) => [pid, 0]));
-  for (const { pid, remote, sentBytes } of among.values()) {
-    const other = among.get(remote);
-    if (other !== undefined && other.pid !== pid) sent.set(pid, (sent.get(pid) ?? 0) + sentBytes);
+  for (const { pid, local, remote, sentBytes } of among.values()) {
+    if (among.has(`${remote} ${local}`)) sent.set(pid, (sent.get(pid) ?? 0) + sentBytes);
   }
   return sent;
 }
 
-/** `0 0 127.0.0.1:4001 127.0.0.1:51234 users:(("node",pid=7,fd=23)) … bytes_sent:8398 …` */
+/** `0 0 127.0.0.1:4001 127.0.0.1:51234 users:(("node",pid=7,fd=23)) … bytes_acked:8398 …` */
 function socketOf(line: string): Socket[] {
   const [, , local, remote] = line.trim().split(/\s+/);
   const pid = /pid=(\d+)/.exec(line)?.[1];
   if (local === undefined || remote === undefined || pid === undefined) return [];
-  const sentBytes = Number(/bytes_sent:(\d+)/.exec(line)?.[1] ?? 0);
+  const sentBytes = Number(/bytes_acked:(\d+)/.exec(line)?.[1] ?? 0);
   return [{ local, remote, pid: Number(pid), sentBytes }];
 }
 

@@ -136,17 +136,27 @@ async function idle(setting: Setting): Promise<Figure[]> {
   const sinceMs = performance.now();
   const before = await cluster.bytesSent(IDS);
   const cpuBefore = await cluster.cpuSeconds();
+  const readsBefore = await storeReads(cluster);
   await pause(idleSeconds * 1_000);
   const after = await cluster.bytesSent(IDS);
   const cpuAfter = await cluster.cpuSeconds();
   const seconds = (performance.now() - sinceMs) / 1_000;
   const cpu = cpuAfter.map((used, i) => ((used - (cpuBefore[i] ?? 0)) / seconds) * 100);
-  const figures = [atMost('idle', 'CPU of the busiest node', Math.max(...cpu), '% of a core', 2)];
+  const reads = (await storeReads(cluster)) - readsBefore;
+  const figures = [
+    atMost('idle', 'CPU of the busiest node', Math.max(...cpu), '% of a core', 2),
+    atMost('idle', 'reads of the store', reads, '', 0),
+  ];
   if (before !== undefined && after !== undefined) {
     const rates = [...after].map(([pid, sent]) => (sent - (before.get(pid) ?? 0)) / seconds / 1e3);
     figures.push(atMost('idle', 'sent by the most talkative node', Math.max(...rates), 'kB/s', 5));
   }
   return figures;
+}
+
+async function storeReads(cluster: BenchCluster): Promise<number> {
+  const reports = await Promise.all(IDS.map((id) => cluster.status(id)));
+  return reports.reduce((sum, report) => sum + (report?.storeReads ?? 0), 0);
 }
 
 async function foreground(setting: Setting): Promise<Figure[]> {
@@ -213,6 +223,7 @@ async function missed(setting: Setting): Promise<Figure[]> {
     isOver = true;
     await reading;
     const seconds = isEqual ? (equalMs - launchedMs) / 1_000 : undefined;
+    const { delivered, dropped, owed } = await hintsOf(cluster);
     const figure = (what: string, value: number, unit: string): Figure => ({
       measure: 'missed',
       what,
@@ -226,10 +237,29 @@ async function missed(setting: Setting): Promise<Figure[]> {
       figure('reads at QUORUM', check.reads, ''),
       atMost('missed', 'of them stale', check.stale, '', 0),
       figure('errors', check.errors, ''),
+      figure('hints delivered', delivered, ''),
+      figure('hints dropped, for anti-entropy', dropped, ''),
+      atMost('missed', 'hints left', owed, '', 0),
     ];
   } finally {
     isOver = true;
     await reader.close();
+  }
+}
+
+/** Of the nodes that stayed, once they have had a moment to deliver the last. */
+async function hintsOf(cluster: BenchCluster) {
+  const endMs = performance.now() + PATIENCE_MS;
+  while (true) {
+    const reports = await Promise.all(['n1', 'n2'].map((id) => cluster.status(id)));
+    const sum = { delivered: 0, dropped: 0, owed: 0 };
+    for (const report of reports) {
+      sum.delivered += report?.hints.delivered ?? 0;
+      sum.dropped += report?.hints.dropped ?? 0;
+      for (const { keys } of report?.hints.owed ?? []) sum.owed += keys;
+    }
+    if (sum.owed === 0 || performance.now() > endMs) return sum;
+    await pause(500);
   }
 }
 
