@@ -68,8 +68,13 @@ export class PartitionSweep {
     this.#recount.countedTo(until);
   }
 
-  end(): SweepResult | undefined {
-    if (!this.#recount.end()) return undefined;
+  /** False: the trees are being rebuilt, so what is on disk is not to be compared with them, and nothing to be set. */
+  get isValid(): boolean {
+    return this.#recount.isValid;
+  }
+
+  end(): SweepResult {
+    this.#recount.end();
     return {
       records: this.#records,
       dropped: this.#dropped,

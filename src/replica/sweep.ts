@@ -100,16 +100,17 @@ export class Sweeper {
     const sweep = new PartitionSweep(partition, this.#known.trees, options.drop ?? (() => false));
     while (sweep.next < SEGMENTS) {
       const beganMs = this.#clock.monotonicMs();
-      await this.#commit.alone((batch) => this.#step(sweep, batch));
+      await this.#commit.alone(async (batch) =>
+        sweep.isValid ? this.#step(sweep, batch) : undefined,
+      );
+      if (!sweep.isValid) return undefined;
       if (options.rests === true) {
         await sleep(this.#timers, this.#clock.monotonicMs() - beganMs);
       }
     }
     const result = sweep.end();
-    if (result !== undefined) {
-      this.#swept += 1;
-      this.#differed += result.differing;
-    }
+    this.#swept += 1;
+    this.#differed += result.differing;
     return result;
   }
 

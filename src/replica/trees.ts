@@ -64,8 +64,10 @@ export interface Recount {
   add(record: Uint8Array): void;
   /** All segments below this one have been counted: from now on their changes count. */
   countedTo(segment: number): void;
-  /** All are. False: the trees were cleared meanwhile, and nothing is changed. */
-  end(): boolean;
+  /** False: the trees were cleared meanwhile, or another count was begun, and this one comes to nothing. */
+  readonly isValid: boolean;
+  /** All are. Nothing changes when it is not valid any more. */
+  end(): void;
 }
 
 interface RecountUnderWay {
@@ -150,17 +152,20 @@ export class Trees {
   recount(partition: number): Recount {
     const recount: RecountUnderWay = { partition, counts: new Counts(), countedTo: 0 };
     this.#recount = recount;
+    const isValid = (): boolean => this.#recount === recount;
     return {
+      get isValid() {
+        return isValid();
+      },
       add: (record) => recount.counts.add(record),
       countedTo: (segment) => {
         recount.countedTo = segment;
       },
       end: () => {
-        if (this.#recount !== recount) return false;
+        if (!isValid()) return;
         this.#recount = undefined;
         recount.counts.settle();
         this.#counts[partition] = recount.counts;
-        return true;
       },
     };
   }

@@ -4,8 +4,26 @@ import { hash32 } from '../../src/core/hash.js';
 import { compareRecords, headerOf } from '../../src/core/record.js';
 import { encodeVersion } from '../../src/core/version.js';
 import type { ReadAnswer, ReplicaFailure } from '../../src/io/peer.js';
-import { choose } from '../../src/maintenance/mend.js';
-import { bytes, recordOf, START_WALL_MS } from '../replica/fixtures.js';
+import { silentLog } from '../../src/io/log.js';
+import { createPlacement } from '../../src/core/placement.js';
+import { choose, startMending } from '../../src/maintenance/mend.js';
+import { startScrub } from '../../src/maintenance/scrub.js';
+import { recordKey } from '../../src/replica/layout.js';
+import { createFaultyDisk } from '../replica/faulty-disk.js';
+import {
+  applyOne,
+  bytes,
+  IDENTITY,
+  openTestReplica,
+  readOne,
+  recordOf,
+  START_WALL_MS,
+  type TestReplica,
+} from '../replica/fixtures.js';
+import { said, treesOnDisk } from '../replica/tree-fixtures.js';
+import { seededRandom } from '../seeded-random.js';
+import { createVirtualTime } from '../virtual-time.js';
+import { FarPeer } from './far-peer.js';
 
 const KEY = bytes('key');
 const KEY_HASH = hash32(KEY);
@@ -62,4 +80,92 @@ describe('what stands in the place of a record that cannot be read', () => {
     expect(chosen([found(6), absent(5)], 2)?.record).toEqual(recordOf(KEY, 6));
     expect(chosen([found(4), found(3, 5)], 2)?.record).toEqual(recordOf(KEY, 4));
   });
+});
+
+describe('a record that went bad', () => {
+  const placement = createPlacement(
+    ['n1', 'n2', 'n3'].map((id) => ({ id, address: `${id}:1`, zone: 'z' })),
+    3,
+  );
+
+  /** Three replicas, the first of which mends and scrubs; the others hold a newer record of the key. */
+  async function open() {
+    const time = createVirtualTime(START_WALL_MS);
+    const disk = createFaultyDisk();
+    const nodes: TestReplica[] = [];
+    for (const member of placement.members) {
+      const identity = { ...IDENTITY, nodeId: member.id };
+      nodes.push(
+        await openTestReplica(nodes.length === 0 ? disk : createFaultyDisk(), { identity }, time),
+      );
+    }
+    const [node, ...others] = nodes as [TestReplica, TestReplica, TestReplica];
+    await applyOne(node, KEY, recordOf(KEY, 1));
+    for (const other of others) await applyOne(other, KEY, recordOf(KEY, 2));
+    const peers = new Map(
+      others.map(({ replica }) => [replica.nodeId, new FarPeer(replica, time)]),
+    );
+    const damaged = Buffer.from(recordOf(KEY, 1));
+    damaged.writeUInt8(damaged.readUInt8(30) ^ 1, 30);
+    await disk.store.batch().put(recordKey(KEY), damaged).commit({ sync: true });
+    const { replica } = node;
+    const { clock, timers } = time;
+    const log = silentLog;
+    startMending({
+      replica,
+      placement: () => placement,
+      peerOf: (id) => peers.get(id),
+      clock,
+      timers,
+      log,
+      everyMs: 100,
+    });
+    startScrub({ replica, timers, random: seededRandom(3), log, everyMs: 10 });
+    return { time, disk, node, peers };
+  }
+
+  test('is found by the scrub, brought back from the others, and the trees are those of the disk again', async () => {
+    const { time, disk, node } = await open();
+    await time.advance(10 * 256 + 1_000);
+    const record = await disk.store.get(recordKey(KEY));
+    expect(Buffer.from(record ?? [])).toEqual(recordOf(KEY, 2));
+    expect(await readOne(node, KEY)).toMatchObject({ kind: 'found' });
+    expect(said(node.replica.trees)).toEqual(said(await treesOnDisk(disk.store)));
+    expect(await node.replica.status()).toMatchObject({
+      mended: 1,
+      corruptKeys: 0,
+      treesDiffered: 0,
+    });
+    expect(await applyOne(node, KEY, recordOf(KEY, 3))).toEqual({ kind: 'applied' });
+  });
+
+  test('stays as it is while too few of the others can be asked', async () => {
+    const { time, disk, node, peers } = await open();
+    const away = peers.get('n3') as FarPeer;
+    away.connected = false;
+    await time.advance(10_000);
+    expect(await readOne(node, KEY)).toMatchObject({ code: 'RECORD_CORRUPT' });
+    away.connected = true;
+    await time.advance(200);
+    expect(await readOne(node, KEY)).toMatchObject({ kind: 'found' });
+    expect(said(node.replica.trees)).toEqual(said(await treesOnDisk(disk.store)));
+  });
+});
+
+test('the scrub has trees that have gone wrong rebuilt', async () => {
+  const disk = createFaultyDisk();
+  const node = await openTestReplica(disk);
+  await applyOne(node, KEY, recordOf(KEY, 1));
+  node.replica.trees.replace(KEY_HASH, undefined, recordOf(KEY, 5));
+  const { timers } = node.time;
+  startScrub({
+    replica: node.replica,
+    timers,
+    random: seededRandom(3),
+    log: silentLog,
+    everyMs: 10,
+  });
+  await node.time.advance(10 * 256 + 100);
+  expect(said(node.replica.trees)).toEqual(said(await treesOnDisk(disk.store)));
+  expect((await node.replica.status()).treesDiffered).toBe(1);
 });

@@ -120,12 +120,31 @@ describe('a sweep', () => {
       const key = KEYS[(written * 131) % KEYS.length] as Buffer;
       const kind = kindOf(written);
       written += 1;
-      const call = applyCall(key, recordFor({ key, atMs: 1_000 + written, kind }));
+      const call = applyCall(key, recordFor({ key, atMs: 700 + written, kind }));
       if (written < 700) node.replica.apply(call, 0);
       return isTombstone(record);
     };
     expect(await sweep(node, { drop })).toMatchObject({ differing: 0 });
     await expectAllAgree(disk, node);
+  });
+
+  test('that the trees are rebuilt under comes to nothing, and does them no harm', async () => {
+    const { disk, node } = await filled(KEYS);
+    await damage(disk, KEY);
+    let seen = 0;
+    const drop = (): boolean => {
+      seen += 1;
+      if (seen !== 300) return false;
+      disk.failNextCommit = 'lost';
+      node.replica.apply(applyCall(OTHER, recordFor({ key: OTHER, atMs: 1_000, kind: 'put' })), 0);
+      return false;
+    };
+    const swept = node.replica.sweeper.sweep(PARTITION, { drop }).catch(() => undefined);
+    await node.time.advance(5_000);
+    expect(await swept).toBeUndefined();
+    expect(seen).toBeLessThan(699);
+    await expectAllAgree(disk, node);
+    expect(await sweep(node)).toMatchObject({ records: 699, corrupt: 1, differing: 0 });
   });
 
   test('sees what the disk has lost or gained unseen, and a rebuild puts trees and index right', async () => {
