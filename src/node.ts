@@ -25,6 +25,7 @@ import { startScrub } from './maintenance/scrub.js';
 import { startHintDelivery, type HintDelivery } from './maintenance/hint-delivery.js';
 import { answerOwe, HintKeepers } from './maintenance/hint-keepers.js';
 import type { HintsStatus } from './replica/hints.js';
+import { verify, type VerifyOptions, type VerifyReport } from './maintenance/verify.js';
 import { openLocalReplica, type LocalReplica } from './replica/local-replica.js';
 
 /** What a node must know of itself and its cluster. */
@@ -70,6 +71,8 @@ export interface Node {
   readonly exchanges: ExchangeTurns;
   /** Lets deletes be forgotten. */
   readonly fenceRounds: FenceRounds;
+  /** Compares all replicas of all partitions with each other, and changes nothing. */
+  verify(options: VerifyOptions): Promise<VerifyReport>;
   /** What this node believes of each member, itself included, in the order of ids. */
   beliefs(): readonly MemberBelief[];
   /** The ids of the replicas of a partition, in the order of its preference list. */
@@ -249,6 +252,11 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     antiEntropy,
     exchanges,
     fenceRounds,
+    verify: (options) =>
+      verify(
+        { nodeId, turns: exchanges, placement: () => placement, peerOf, clock, timers },
+        options,
+      ),
     beliefs: () => started.beliefs(),
     replicasOf: (partition) =>
       (placement.preference[partition] ?? []).map((at) => placement.members[at]?.id ?? ''),

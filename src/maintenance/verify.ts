@@ -1,0 +1,271 @@
+import { hash32 } from '../core/hash.js';
+import { addPartition, emptyPartitionSet, type PartitionSet } from '../core/partition-set.js';
+import { PARTITIONS, partitionOf, type Placement } from '../core/placement.js';
+import type { Clock } from '../io/clock.js';
+import type { Peer, ReadCall } from '../io/peer.js';
+import { sleep, type Timers } from '../io/timers.js';
+import { compareReplicas } from './comparison.js';
+import { Dialogue } from './dialogue.js';
+import type { ExchangeTurns } from './exchange-turns.js';
+import { Pace } from './pace.js';
+import { copyOf, differ, type VerifiedCopy } from './verified-copy.js';
+
+/** What differs is read again after this long, and counts only where it differs still: a write under way is no difference. */
+const SETTLE_MS = 1_000;
+const BUSY_PAUSE_MS = 250;
+const READ_TIMEOUT_MS = 5_000;
+const READS_AT_ONCE = 64;
+
+/** Keys remembered to be read again; those beyond count as they were found. */
+const MAX_SUSPECTS = 100_000;
+
+const NO_BYTES = new Uint8Array(0);
+
+export interface VerifyPorts {
+  /** The node that verifies. It may be a replica, or not. */
+  readonly nodeId: string;
+  readonly turns: ExchangeTurns;
+  readonly placement: () => Placement;
+  /** The way to a member; for the node itself, its own replica. */
+  readonly peerOf: (nodeId: string) => Peer | undefined;
+  readonly clock: Clock;
+  readonly timers: Timers;
+}
+
+export interface VerifyOptions {
+  readonly deadlineMs: number;
+  /** The most keys told one by one; all are counted. Default: 1,000. */
+  readonly maxKeys?: number;
+  /** Default: 1,000. */
+  readonly settleMs?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: VerifyProgress) => void;
+}
+
+export interface VerifyProgress {
+  /** Comparisons of two replicas. */
+  readonly comparisons: number;
+  readonly done: number;
+  /** Keys that seemed to differ so far. */
+  readonly suspects: number;
+}
+
+export interface VerifyReport {
+  /** Partitions of which all replicas were compared with each other, of 256. */
+  readonly partitionsCompared: number;
+  /** Replicas that could not be compared, or not to the end. */
+  readonly uncompared: readonly UncomparedReplica[];
+  /** Keys on which replicas differ. */
+  readonly differing: number;
+  /** Some of those, in no order. */
+  readonly keys: readonly DifferingKey[];
+}
+
+export interface UncomparedReplica {
+  readonly nodeId: string;
+  readonly partitions: number;
+  /** For people. */
+  readonly reason: string;
+}
+
+export interface DifferingKey {
+  readonly key: Uint8Array;
+  readonly partition: number;
+  /** In the order of the preference list. */
+  readonly copies: readonly VerifiedCopy[];
+}
+
+/**
+ * Compares all replicas of every partition with each other, and changes nothing. Two replicas are compared by their trees, so
+ * this costs what differs, and not what there is. Never rejects but with what `turns` rejects with.
+ */
+export function verify(ports: VerifyPorts, options: VerifyOptions): Promise<VerifyReport> {
+  return ports.turns.take(
+    (_, signal) => new Verification(ports, options, signal).run(),
+    options.signal,
+  );
+}
+
+/** Two replicas to be compared over the partitions that they share. */
+interface Pair {
+  readonly base: Peer;
+  readonly other: Peer;
+  readonly partitions: PartitionSet;
+  readonly numbers: number[];
+}
+
+class Verification {
+  readonly #ports: VerifyPorts;
+  readonly #options: VerifyOptions;
+  readonly #signal: AbortSignal;
+  readonly #placement: Placement;
+  /** Keys that seem to differ, one character a byte. */
+  readonly #suspects = new Set<string>();
+  /** Partitions in which some replica could not be compared. */
+  readonly #incomplete = new Set<number>();
+  readonly #uncompared: UncomparedReplica[] = [];
+  #differing = 0;
+
+  constructor(ports: VerifyPorts, options: VerifyOptions, signal: AbortSignal) {
+    this.#ports = ports;
+    this.#options = options;
+    this.#signal = signal;
+    this.#placement = ports.placement();
+  }
+
+  async run(): Promise<VerifyReport> {
+    const pairs = this.#pairs();
+    for (const [done, pair] of pairs.entries()) {
+      this.#tell(pairs.length, done);
+      const reason = await this.#compare(pair);
+      if (reason !== undefined) this.#giveUp(pair.other.nodeId, pair.numbers, reason);
+    }
+    this.#tell(pairs.length, pairs.length);
+    const keys = await this.#readAgain();
+    return {
+      partitionsCompared: PARTITIONS - this.#incomplete.size,
+      uncompared: this.#uncompared,
+      differing: this.#differing,
+      keys,
+    };
+  }
+
+  /** In every partition each replica with the first that is connected, which is this node where it is one. */
+  #pairs(): readonly Pair[] {
+    const pairs = new Map<string, Pair>();
+    const absent = new Map<string, number[]>();
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      const peers = this.#replicasOf(partition);
+      const connected = peers.filter(({ peer }) => peer?.connected === true);
+      const [first] = connected;
+      const base = connected.find(({ nodeId }) => nodeId === this.#ports.nodeId) ?? first;
+      for (const { nodeId, peer } of peers) {
+        if (peer?.connected !== true) {
+          absent.set(nodeId, [...(absent.get(nodeId) ?? []), partition]);
+        } else if (base?.peer !== undefined && peer !== base.peer) {
+          const name = `${base.nodeId} ${nodeId}`;
+          const pair = pairs.get(name) ?? newPair(base.peer, peer);
+          pairs.set(name, pair);
+          addPartition(pair.partitions, partition);
+          pair.numbers.push(partition);
+        }
+      }
+    }
+    for (const [nodeId, partitions] of absent) this.#giveUp(nodeId, partitions, 'not connected');
+    return [...pairs.values()];
+  }
+
+  #replicasOf(partition: number): { readonly nodeId: string; readonly peer: Peer | undefined }[] {
+    const { members, preference } = this.#placement;
+    return (preference[partition] as readonly number[]).map((index) => {
+      const { id } = members[index] as { readonly id: string };
+      return { nodeId: id, peer: this.#ports.peerOf(id) };
+    });
+  }
+
+  /** Why they could not be compared; undefined: they were. One that is busy is asked again until the deadline. */
+  async #compare({ base, other, partitions }: Pair): Promise<string | undefined> {
+    const { clock, timers, nodeId } = this.#ports;
+    const { deadlineMs } = this.#options;
+    const pace = new Pace(clock, timers, () => false);
+    for (;;) {
+      const dialogue = new Dialogue({
+        from: nodeId,
+        self: base,
+        peer: other,
+        clock,
+        timers,
+        pace,
+        deadlineMs,
+        signal: this.#signal,
+      });
+      await compareReplicas(dialogue, partitions, {
+        exact: true,
+        settleMs: 0,
+        onPartitions: () => {},
+        onDifferences: async (_, { keys, corrupt }) => {
+          for (const { key } of keys) this.#suspect(key);
+          for (const key of corrupt) this.#suspect(key);
+        },
+        onDone: () => {},
+      });
+      dialogue.finish('complete', '');
+      const { end, reason } = dialogue.end;
+      if (end === 'complete') return undefined;
+      if (end !== 'busy') return reason;
+      if (clock.monotonicMs() + BUSY_PAUSE_MS >= deadlineMs) return reason;
+      await sleep(timers, BUSY_PAUSE_MS);
+    }
+  }
+
+  #suspect(key: Uint8Array): void {
+    if (this.#suspects.size < MAX_SUSPECTS) this.#suspects.add(nameOf(key));
+    else this.#differing += 1;
+  }
+
+  /** Counts the suspects on which replicas differ after a moment still, and gives some of them. */
+  async #readAgain(): Promise<readonly DifferingKey[]> {
+    const { maxKeys = 1_000 } = this.#options;
+    const told: DifferingKey[] = [];
+    if (this.#suspects.size === 0) return told;
+    await sleep(this.#ports.timers, this.#options.settleMs ?? SETTLE_MS);
+    const suspects = [...this.#suspects];
+    for (let at = 0; at < suspects.length; at += READS_AT_ONCE) {
+      const some = suspects.slice(at, at + READS_AT_ONCE);
+      const read = await Promise.all(some.map((name) => this.#read(Buffer.from(name, 'latin1'))));
+      for (const one of read) {
+        if (!differ(one.copies)) continue;
+        this.#differing += 1;
+        if (told.length < maxKeys) told.push(one);
+      }
+    }
+    return told;
+  }
+
+  async #read(key: Uint8Array): Promise<DifferingKey> {
+    const keyHash = hash32(key);
+    const partition = partitionOf(keyHash);
+    const deadlineMs = Math.min(
+      this.#options.deadlineMs,
+      this.#ports.clock.monotonicMs() + READ_TIMEOUT_MS,
+    );
+    const copies = await Promise.all(
+      this.#replicasOf(partition).map(
+        ({ nodeId, peer }) =>
+          new Promise<VerifiedCopy>((resolve) => {
+            if (peer === undefined) {
+              resolve({ nodeId, kind: 'unknown', reason: 'not connected' });
+              return;
+            }
+            const call: ReadCall = {
+              key,
+              keyHash,
+              deadlineMs,
+              placementVersion: this.#placement.version,
+              traceparent: NO_BYTES,
+              onRead: (_, answer) => resolve(copyOf(nodeId, answer)),
+            };
+            peer.read(call, 0, 'header');
+          }),
+      ),
+    );
+    return { key, partition, copies };
+  }
+
+  #giveUp(nodeId: string, partitions: readonly number[], reason: string): void {
+    for (const partition of partitions) this.#incomplete.add(partition);
+    this.#uncompared.push({ nodeId, partitions: partitions.length, reason });
+  }
+
+  #tell(comparisons: number, done: number): void {
+    this.#options.onProgress?.({ comparisons, done, suspects: this.#suspects.size });
+  }
+}
+
+function newPair(base: Peer, other: Peer): Pair {
+  return { base, other, partitions: emptyPartitionSet(), numbers: [] };
+}
+
+function nameOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+}
