@@ -60,6 +60,31 @@ export async function askAnyNode<T>(
   }
 }
 
+/**
+ * Asks all endpoints at once and takes the first answer that is `whole`, else the one that says most. A node that is cut off from
+ * the others answers too, but knows less than they do. Throws as {@link askAnyNode} does.
+ */
+export async function askForMost<T>(
+  settings: Settings,
+  use: (node: UnaryClient) => Promise<T>,
+  missing: (answer: T) => number,
+): Promise<T> {
+  const answers: T[] = [];
+  const notWhole = new Error('others may know more');
+  try {
+    return await askAnyNode(settings, async (node) => {
+      const answer = await use(node);
+      answers.push(answer);
+      if (missing(answer) > 0) throw notWhole;
+      return answer;
+    });
+  } catch (error) {
+    const [most] = answers.sort((a, b) => missing(a) - missing(b));
+    if (most !== undefined) return most;
+    throw error;
+  }
+}
+
 /** The endpoint of the node that answers first: for what one node does for all, and is not to be asked of several at once. */
 export function answeringEndpoint(settings: Settings): Promise<string> {
   return askAnyNode(settings, async (node) => {

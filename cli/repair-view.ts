@@ -38,9 +38,15 @@ export function repairNotes({ id, report }: NodeReport): string[] {
     );
   }
   for (const { target, keys } of hints.owed) {
-    const peer = report.peers.find(({ nodeId }) => nodeId === target);
-    const why = peer?.state === 'connected' ? 'is delivering them' : 'waits until it is connected';
-    notes.push(`${id} owes ${count(keys, 'key')} to ${target}, and ${why}`);
+    const isReached =
+      report.peers.some(({ nodeId, state }) => nodeId === target && state === 'connected') &&
+      report.members.some(({ nodeId, status }) => nodeId === target && status === 'alive');
+    const owed = `${id} owes ${count(keys, 'key')} to ${target}`;
+    notes.push(
+      isReached
+        ? `${owed}, and is delivering them`
+        : `${owed}, and delivers them when it reaches it again`,
+    );
   }
   return notes;
 }

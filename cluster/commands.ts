@@ -2,6 +2,7 @@ import { relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { writeData } from '../cli/output.js';
+import { demo } from './demo.js';
 import { parseDelayMs, parseSkewMs } from './faults.js';
 import { DEFAULT_LAYOUT, MAX_NODES, placesOf, type Layout } from './layout.js';
 import { down, kill, pause, restart, resume, start, up, wipe } from './lifecycle.js';
@@ -17,6 +18,7 @@ const DEFAULT_STATE_FOLDER = '.quorate';
 const EXAMPLES = `
 Without a command: up. Examples:
   npm run cluster                             three nodes on 127.0.0.1:7101 to 7103
+  npm run cluster -- demo                     a network partition and what comes of it, in one screen
   npm run cluster -- kill n2                  as a crash would
   npm run cluster -- partition n1 --one-way   n1 hears nothing of the others
   npm run cluster -- logs -f n2
@@ -122,6 +124,13 @@ function addViews(program: Command): void {
     .action(async (ids: string[], options: { follow?: true; lines: number }, self: Command) => {
       const follow = options.follow === true;
       await showLogs(workplaceOf(self), ids, { lines: options.lines, follow });
+    });
+  program
+    .command('demo')
+    .description('cut a node off, write on, heal: watch copies differ and become equal again')
+    .action(async (_options: unknown, self: Command) => {
+      const at = workplaceOf(self);
+      await withStateLock(at.stateFolder, () => demo(at));
     });
   program
     .command('env')

@@ -105,7 +105,7 @@ function roundReport(comparison: PeerComparison, nowMs: number): RoundReport {
     reason: end === 'complete' ? '' : reason,
     // The clock may have been set back meanwhile.
     agoMs: Math.max(0, Math.round(nowMs - endedWallMs)),
-    durationMs,
+    durationMs: tenths(durationMs),
     keys: differing,
     bytes,
   };
@@ -128,6 +128,10 @@ function peerRepair(peer: string, result: ExchangeResult | undefined): PeerRepai
     pulled: sum(({ pulled }) => pulled),
     pushed: sum(({ pushed }) => pushed),
     bytes: bytesSent + bytesReceived,
-    durationMs,
+    durationMs: tenths(durationMs),
   };
+}
+
+function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10;
 }

@@ -8,7 +8,7 @@ import { bytesToDisplay, bytesToJson } from '../byte-text.js';
 import { isoTime, writtenAt } from '../entry-view.js';
 import { EXIT } from '../exit-code.js';
 import { CommandFailure } from '../failure.js';
-import { askAnyNode, describeCluster, withNode } from '../node-reports.js';
+import { askForMost, describeCluster, withNode } from '../node-reports.js';
 import { jsonText, renderTable, writeData, type Column } from '../output.js';
 import { roundText } from '../repair-view.js';
 import { copyView } from '../replica-copies.js';
@@ -33,7 +33,7 @@ Example:
     .action(async (keyText: string, options: { readonly keyHex?: true }, command: Command) => {
       const settings = settingsOf(command);
       const key = keyArgument(keyText, options.keyHex === true);
-      const report = await askAnyNode(settings, (node) => node.explain(key));
+      const report = await askForMost(settings, (node) => node.explain(key), silentReplicas);
       const asides = await asidesOf(key, report, settings);
       const format = settings.output ?? 'table';
       const winners = winnersOf(report);
@@ -125,7 +125,7 @@ export function judge(report: ExplainReport): CommandFailure | undefined {
       'A read of the key at ALL brings every replica up to the winner.',
     );
   }
-  const silent = report.replicas.length - answered.length;
+  const silent = silentReplicas(report);
   if (silent === 0) return undefined;
   return new CommandFailure(
     EXIT.unavailable,
@@ -133,6 +133,11 @@ export function judge(report: ExplainReport): CommandFailure | undefined {
     `${silent} of ${report.replicas.length} replicas did not answer`,
     'See `kvctl cluster status`.',
   );
+}
+
+/** Those that did not say what they hold. */
+function silentReplicas({ replicas }: ExplainReport): number {
+  return replicas.filter(({ result }) => result !== 'found' && result !== 'absent').length;
 }
 
 /** Two replicas with the same text hold the same. */

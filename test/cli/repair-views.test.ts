@@ -246,9 +246,15 @@ describe('the status of repair', () => {
     expect(repairNotes(member('n1', { repair }))).toEqual([
       'n1 is rebuilding its hash trees; until that is done it is compared with nobody',
       'n1 cannot read 1 key: the checksums fail. Reads go to the other replicas, and it asks them for good copies',
-      'n1 owes 3 keys to n2, and waits until it is connected',
+      'n1 owes 3 keys to n2, and delivers them when it reaches it again',
     ]);
     expect(repairNotes(member('n1', undefined))).toEqual([]);
+    const well = { ...STATUS.repair, corruptKeys: 0 };
+    const peers = STATUS.peers.map((peer) => ({ ...peer, state: 'connected' as const }));
+    const members = [believes('n2', 'alive')];
+    expect(repairNotes(member('n1', { repair: well, peers, members }))).toEqual([
+      'n1 owes 3 keys to n2, and is delivering them',
+    ]);
   });
 });
 

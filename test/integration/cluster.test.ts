@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { placesOf, type Layout } from '../../cluster/layout.js';
+import { placesOf, type Layout, type NodePlace } from '../../cluster/layout.js';
 import { findTakenPort } from '../../cluster/node-process.js';
 import { seeProcess } from '../../cluster/own-process.js';
 import { readState } from '../../cluster/state.js';
@@ -104,6 +104,23 @@ describe('the cluster script', () => {
       { dropTo: [], dropFrom: ['n1'] },
     ]);
     await succeed('heal');
+  });
+
+  test('demo shows a node fall behind and catch up, and leaves everything as it was', async () => {
+    const before = pids();
+    const stdout = await succeed('demo');
+    expect(stdout).toMatch(
+      /up to date +300 +300 +150\n +old values +0 +0 +50\n +missing +0 +0 +100/,
+    );
+    expect(stdout).toMatch(/n3 +ONE +first /);
+    expect(stdout).toMatch(/up to date +300 +300 +300\n\n.*your nodes go on as before/);
+    expect(pids()).toEqual(before);
+    for (const id of ['n1', 'n2', 'n3']) expect(await statusOf(id)).toMatchObject({ faults: [] });
+    const { endpoint } = placesOf(layout)[0] as NodePlace;
+    const left = await withClient(endpoint, (client) =>
+      client.scan({ prefix: Buffer.from('quorate-demo/') }),
+    );
+    expect(left.entries).toEqual([]);
   });
 
   test('a node with a skewed clock is quarantined, and returns when its clock is right', async () => {
