@@ -38,7 +38,7 @@ export async function withNode<T>(
  * Asks all endpoints at once and takes the first answer, so that a node that hangs delays nobody. Throws when there is none,
  * naming each endpoint with its reason.
  */
-export async function askAnyNode<T>(
+async function askAnyNode<T>(
   settings: Settings,
   use: (node: UnaryClient) => Promise<T>,
 ): Promise<T> {

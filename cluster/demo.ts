@@ -66,7 +66,7 @@ async function playOn(
       prefix,
       cut: (id) => partition(quiet, [id], { from: [], oneWay: false }),
       heal: () => heal(quiet),
-      say: at.say,
+      say: (line) => at.say(line),
       signal,
     });
   } finally {
