@@ -34,8 +34,6 @@ export interface AntiEntropyOptions {
   readonly busy: () => boolean;
   /** Whether what that member has missed is on its way to it already: comparing waits until it is there. */
   readonly isCatchingUp?: (nodeId: string) => boolean;
-  /** See ExchangeOptions. */
-  readonly onFences?: (partition: number, promised: Uint8Array, committed: Uint8Array) => void;
 }
 
 /** How the last comparison with a peer went, for status and metrics. */
@@ -159,7 +157,6 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
         comparisons.set(nodeId, { ...before, partitionsDiffering });
         onProgress?.(progress);
       },
-      ...(options.onFences === undefined ? {} : { onFences: options.onFences }),
     });
     note(nodeId, before, result);
     return result;

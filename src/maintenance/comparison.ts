@@ -20,8 +20,6 @@ export interface ComparisonOptions {
   readonly exact: boolean;
   /** What differs is looked at again after this long, and only what differs still is gone into. 0: it is not. */
   readonly settleMs: number;
-  /** What the peer has promised and committed of a partition that differs; empty: nothing. */
-  readonly onFences?: (partition: number, promised: Uint8Array, committed: Uint8Array) => void;
   /** How many partitions differ. Called before any of these is gone into. */
   readonly onPartitions: (count: number) => void;
   /** What some segments of a partition differ in. The next ones of it are looked at when this has been dealt with. */
@@ -59,14 +57,12 @@ type DifferingSegments = Map<number, readonly number[]>;
 async function segmentsOf(
   dialogue: Dialogue,
   partitions: readonly number[],
-  { exact, onFences }: ComparisonOptions,
+  { exact }: ComparisonOptions,
 ): Promise<DifferingSegments> {
   const found: DifferingSegments = new Map();
   await forEach(partitions, LOOKS_AT_ONCE, async (partition) => {
-    const look = await differingSegments(dialogue, partition, exact);
-    if (look === undefined) return;
-    onFences?.(partition, look.promised, look.committed);
-    if (look.segments.length > 0) found.set(partition, look.segments);
+    const segments = await differingSegments(dialogue, partition, exact);
+    if (segments !== undefined && segments.length > 0) found.set(partition, segments);
   });
   return found;
 }

@@ -145,7 +145,8 @@ export class Dialogue {
     kind: K,
     request: AskRequest<K>,
   ): Promise<AskReply<K> | undefined> {
-    await this.#options.pace.rest();
+    const rest = this.#options.pace.rest();
+    if (rest !== undefined) await Promise.race([rest, this.#over]);
     if (this.over) return undefined;
     const deadlineMs = Math.min(
       this.#options.deadlineMs,

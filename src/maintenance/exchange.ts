@@ -29,17 +29,18 @@ export interface ExchangeOptions {
   readonly copies?: 'both' | 'pull' | 'look';
   /** What differs is looked at again after this long, so that writes under way cost little. Default: 50; 0: not again. */
   readonly settleMs?: number;
-  /** Counts the differing keys with a version at or below this fence (16 bytes). With it, only whole digests are compared. */
+  /** Counts the differing keys with a version at or below this fence, 16 bytes. */
   readonly fenceOf?: (partition: number) => Uint8Array | undefined;
+  /**
+   * Compares nothing but whole digests. Else halves of them are compared where one may be enough: what they hide is found the
+   * next time. Default: where a fence is asked about.
+   */
+  readonly exact?: boolean;
   /** Whether the node has work in the foreground: then the exchange rests for as long as it works. Default: never. */
   readonly busy?: () => boolean;
   readonly signal?: AbortSignal;
   /** Called for each partition that has been looked through. */
   readonly onProgress?: (progress: ExchangeProgress) => void;
-  /** What the peer has promised and committed of a partition that differs; empty: nothing. */
-  readonly onFences?: (partition: number, promised: Uint8Array, committed: Uint8Array) => void;
-  /** The own replica holds this key, with this header, and the peer has nothing. */
-  readonly onHeldAlone?: (partition: number, key: Uint8Array, header: Uint8Array) => void;
 }
 
 export interface ExchangeProgress {
@@ -103,9 +104,8 @@ export async function exchange(
   void dialogue.whenOver().then(() => copies.stop());
   const findings = new Findings(dialogue.traffic, options);
   await compareReplicas(dialogue, partitions, {
-    exact: options.fenceOf !== undefined,
+    exact: options.exact ?? options.fenceOf !== undefined,
     settleMs: options.settleMs ?? SETTLE_MS,
-    ...(options.onFences === undefined ? {} : { onFences: options.onFences }),
     onPartitions: (count) => findings.expect(count),
     onDifferences(partition, { keys, corrupt }) {
       const found = findings.of(partition);
@@ -163,12 +163,11 @@ class Findings {
 
   /** Counts the differences, and picks those that are to be copied. */
   toCopy(found: Found, keys: readonly KeyDifference[]): KeyDifference[] {
-    const { copies = 'both', onHeldAlone } = this.#options;
+    const { copies = 'both' } = this.#options;
     const fence = this.#options.fenceOf?.(found.partition) ?? NO_FENCE;
-    return keys.filter(({ key, winner, header, losing, fenced }) => {
+    return keys.filter(({ winner, header, losing, fenced }) => {
       found.differing += 1;
       if (isAtOrBelow(losing ?? header, fence)) found.belowFence += 1;
-      if (winner === 'own' && losing === undefined) onHeldAlone?.(found.partition, key, header);
       if (copies === 'look' || (copies === 'pull' && winner === 'own')) {
         found.left += 1;
         return false;

@@ -49,24 +49,15 @@ function isUsable(dialogue: Dialogue, nodeId: string, reply: AskReply<'digests'>
   return reply.ready && !reply.busy;
 }
 
-/** What both have to say of the segments of a partition. */
-export interface DifferingSegments {
-  /** In order; empty: none differs any more. */
-  readonly segments: readonly number[];
-  /** What the peer has promised and committed; empty: nothing. */
-  readonly promised: Uint8Array;
-  readonly committed: Uint8Array;
-}
-
 /**
- * The segments of a partition in which the trees differ. `exact` compares whole digests; else the first halves do where they
+ * The segments of a partition in which the trees differ, in order. `exact` compares whole digests; else the first halves do where they
  * tell. Undefined: the dialogue has come to an end.
  */
 export async function differingSegments(
   dialogue: Dialogue,
   partition: number,
   exact: boolean,
-): Promise<DifferingSegments | undefined> {
+): Promise<readonly number[] | undefined> {
   const { from } = dialogue;
   const whole = await dialogue.askBoth('segments', {
     from,
@@ -75,13 +66,12 @@ export async function differingSegments(
     wide: true,
   });
   if (whole === undefined) return undefined;
-  const { digests: ownGroups } = whole.own;
-  const { digests, promised, committed } = whole.theirs;
-  if (!dialogue.expectBytes(ownGroups, digests, GROUPS * TREE_DIGEST_BYTES)) return undefined;
-  const groups = differingAt(ownGroups, digests, TREE_DIGEST_BYTES);
-  if (groups.length === 0) return { segments: [], promised, committed };
-  const segments = await segmentsOfGroups(dialogue, partition, groups, exact);
-  return segments === undefined ? undefined : { segments, promised, committed };
+  const { own, theirs } = whole;
+  if (!dialogue.expectBytes(own.digests, theirs.digests, GROUPS * TREE_DIGEST_BYTES)) {
+    return undefined;
+  }
+  const groups = differingAt(own.digests, theirs.digests, TREE_DIGEST_BYTES);
+  return groups.length === 0 ? [] : segmentsOfGroups(dialogue, partition, groups, exact);
 }
 
 async function segmentsOfGroups(

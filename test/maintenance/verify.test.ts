@@ -6,7 +6,7 @@ import type { Peer, ReadCall } from '../../src/io/peer.js';
 import { ExchangeTurns } from '../../src/maintenance/exchange-turns.js';
 import { verify, type VerifyOptions, type VerifyReport } from '../../src/maintenance/verify.js';
 import { START_WALL_MS } from '../replica/fixtures.js';
-import { FarPeer } from './far-peer.js';
+import type { FarPeer } from './far-peer.js';
 import { NODES, put, ThreeReplicas, type Held } from './three-replicas.js';
 
 interface Stage {
@@ -44,7 +44,7 @@ function told({ keys }: VerifyReport): Record<string, unknown> {
           copy.nodeId,
           copy.kind === 'record' ? versionOf(copy.header).wallMs - START_WALL_MS : copy.kind,
         ])
-        .sort(),
+        .sort(([a], [b]) => String(a).localeCompare(String(b))),
     ]),
   );
 }
