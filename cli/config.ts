@@ -20,6 +20,7 @@ export interface NodeConfig {
   readonly maxValueBytes: number;
   /** How long a stop waits for requests under way. */
   readonly graceMs: number;
+  readonly trustFolder: boolean;
   readonly unsafeFaults: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly logFormat: 'json' | 'pretty';
@@ -66,6 +67,11 @@ export const SETTINGS: readonly Setting[] = [
     name: 'grace-ms',
     placeholder: 'MS',
     help: 'how long a stop waits for requests under way, 0 to 600000 (default: 10000)',
+  },
+  {
+    name: 'trust-folder',
+    placeholder: '',
+    help: 'serve from the data folder as it is, though the node may have forgotten; for one start, when its peers cannot refill it',
   },
   {
     name: 'unsafe-faults',
@@ -133,10 +139,8 @@ const schemas = {
   'max-drift-ms': wholeNumber(10, 60_000),
   'max-value-bytes': wholeNumber(1, 2_097_152),
   'grace-ms': wholeNumber(0, 600_000),
-  'unsafe-faults': v.pipe(
-    v.union([v.boolean(), v.picklist(['true', 'false'])], 'must be true or false'),
-    v.transform((value) => value === true || value === 'true'),
-  ),
+  'trust-folder': yesOrNo(),
+  'unsafe-faults': yesOrNo(),
   'log-level': v.picklist(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error'),
   'log-format': v.picklist(['json', 'pretty'], 'must be json or pretty'),
 };
@@ -224,6 +228,7 @@ function complete(values: Values, isTerminal: boolean): NodeConfig {
     maxDriftMs: values['max-drift-ms'] ?? DEFAULT_MAX_DRIFT_MS,
     maxValueBytes: values['max-value-bytes'] ?? DEFAULT_LIMITS.maxValueBytes,
     graceMs: values['grace-ms'] ?? 10_000,
+    trustFolder: values['trust-folder'] ?? false,
     unsafeFaults: values['unsafe-faults'] ?? false,
     logLevel: values['log-level'] ?? 'info',
     logFormat: values['log-format'] ?? (isTerminal ? 'pretty' : 'json'),
@@ -234,6 +239,13 @@ function missing(setting: keyof typeof schemas): never {
   throw new KvError(
     'INVALID_ARGUMENT',
     `${setting}: missing; give --${setting}, ${environmentName(setting)} or ${setting} in the config file`,
+  );
+}
+
+function yesOrNo() {
+  return v.pipe(
+    v.union([v.boolean(), v.picklist(['true', 'false'])], 'must be true or false'),
+    v.transform((value) => value === true || value === 'true'),
   );
 }
 

@@ -53,6 +53,12 @@ async function serve(config: NodeConfig): Promise<void> {
     },
     config.logFormat === 'json' ? pino.destination({ dest: 2, sync: true }) : prettyStream(),
   );
+  if (config.trustFolder) {
+    log.warn(
+      {},
+      'started with --trust-folder: what the node has forgotten, if anything, is taken for never written. Leave it out of the next start',
+    );
+  }
   if (config.unsafeFaults) {
     log.warn(
       {},

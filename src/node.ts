@@ -13,6 +13,10 @@ import type { Peer, PeerEvents } from './io/peer.js';
 import type { Random } from './io/random.js';
 import type { StoreOpener } from './io/store.js';
 import type { Timers } from './io/timers.js';
+import { replicaGroups } from './core/replica-groups.js';
+import { IntroducedPeer } from './replica/introduced-peer.js';
+import { startAdmission, type Admission } from './maintenance/admission.js';
+import { Refill } from './maintenance/refill.js';
 import { startAntiEntropy, type AntiEntropy } from './maintenance/anti-entropy.js';
 import { createClockWatch, type ClockWatch } from './maintenance/clock-watch.js';
 import { CatchUp } from './maintenance/catch-up.js';
@@ -41,6 +45,8 @@ export interface NodeIdentity {
   readonly tempo?: Tempo;
   /** Addresses of nodes to ask where the members are now, when the list is older than that. Default: none. */
   readonly seeds?: readonly string[];
+  /** A person's word that what the data folder holds is all there is, though the node may have forgotten. Default: false. */
+  readonly trustFolder?: boolean;
 }
 
 /** Everything that a node touches of the world. The simulation gives its own. */
@@ -90,6 +96,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
   const clusterId = clusterIdOf(clusterName, members, replication);
   const limits: Limits = { ...DEFAULT_LIMITS, maxValueBytes: identity.maxValueBytes };
   const placement = createPlacement(members, replication);
+  const tempo = identity.tempo ?? DEFAULT_TEMPO;
 
   const others = members.map(({ id }) => id).filter((id) => id !== nodeId);
   const watch = createClockWatch({ peers: () => others, clock, maxDriftMs, log });
@@ -107,29 +114,43 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     maxDriftMs,
     placementVersion: () => placement.version,
     quarantined,
-    fenceLagMs: (identity.tempo ?? DEFAULT_TEMPO).fenceLagMs,
+    fenceLagMs: tempo.fenceLagMs,
     gossip: (request) => gossip?.exchange(request) ?? [],
+    trustFolder: identity.trustFolder ?? false,
   });
 
   const catchUp = new CatchUp(clock, (id) => replica.hints.owedTo(id));
   replica.compared.waitsFor((id) => catchUp.isUnderWay(id));
   let antiEntropy: AntiEntropy | undefined;
   let delivery: HintDelivery | undefined;
-  const eventsOf = (peerId: string): PeerEvents => ({
-    onConnected() {
-      // No clock is trusted for longer than it takes to ask: a node that starts with a wrong one is told so at once.
-      gossip?.connected(peerId);
-      catchUp.connected(peerId);
-      delivery?.onConnected(peerId);
-      antiEntropy?.connected(peerId);
-    },
-    onLives: () => {},
-    onCommitCounter: () => {},
-  });
-  const peers = new Map<string, Peer>([[nodeId, replica]]);
+  let admission: Admission | undefined;
+  const introduced = new Map<string, IntroducedPeer>();
   for (const member of members) {
-    if (member.id !== nodeId) peers.set(member.id, ports.peerTo(member, eventsOf(member.id)));
+    if (member.id === nodeId) continue;
+    const peer = new IntroducedPeer({
+      nodeId: member.id,
+      connect: (events) => ports.peerTo(member, events),
+      clock,
+      timers,
+      memory: replica.memory,
+      introduction: () => replica.introductions.introduction(member.id, nodeId),
+      // No clock is trusted for longer than it takes to ask: a node that starts with a wrong one is told so at once.
+      onReachable: () => gossip?.connected(member.id),
+      onMet: (reply) => admission?.met(member.id, reply),
+      onIntroduced() {
+        catchUp.connected(member.id);
+        delivery?.onConnected(member.id);
+        antiEntropy?.connected(member.id);
+      },
+    });
+    introduced.set(member.id, peer);
   }
+  replica.answer('introduce', async (request) => {
+    const reply = replica.introductions.introduce(request);
+    introduced.get(request.nodeId)?.heard(request);
+    return reply;
+  });
+  const peers = new Map<string, Peer>([[nodeId, replica], ...introduced]);
   const peerOf = (id: string): Peer | undefined => peers.get(id);
   const hintKeepers = new HintKeepers({ peerOf, clock, timers });
   replica.answer(
@@ -145,6 +166,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
       if (keeper === nodeId) replica.hints.mark(id, key);
       else hintKeepers.owe(keeper, id, key);
     },
+    lives: replica.memory,
     clock,
     timers,
     limits,
@@ -155,13 +177,13 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     onAlive: (id) => gossip?.heard(id),
     log,
   });
-  const otherPeers = others.map((id) => peers.get(id) as Peer);
+  const otherPeers = [...introduced.values()];
   const { onMoved, askSeed } = ports;
   const started = new Gossip({
     nodeId,
     members,
-    peers: otherPeers,
-    intervalMs: (identity.tempo ?? DEFAULT_TEMPO).gossipMs,
+    peers: otherPeers.map(({ way }) => way),
+    intervalMs: tempo.gossipMs,
     clock,
     timers,
     random,
@@ -206,7 +228,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     turns: exchanges,
     peers: () => otherPeers,
     sharedWith: (id) => shared.get(id) as PartitionSet,
-    tempo: identity.tempo ?? DEFAULT_TEMPO,
+    tempo,
     clock,
     timers,
     random,
@@ -219,7 +241,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     turns: exchanges,
     peerOf,
     placement: () => placement,
-    tempo: identity.tempo ?? DEFAULT_TEMPO,
+    tempo,
     clock,
     timers,
     random,
@@ -228,7 +250,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     quarantined,
   });
 
-  const { antiEntropyMs, scrubMs } = identity.tempo ?? DEFAULT_TEMPO;
+  const { antiEntropyMs, scrubMs } = tempo;
   const stopMending = startMending({
     replica,
     placement: () => placement,
@@ -239,6 +261,24 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     everyMs: antiEntropyMs,
   });
   const stopScrub = startScrub({ replica, timers, random, log, everyMs: scrubMs });
+  admission = startAdmission({
+    replica,
+    groups: replicaGroups(placement, nodeId),
+    peerOf: (id) => introduced.get(id) as IntroducedPeer,
+    tempo,
+    sharedWith: (id) => shared.get(id) as PartitionSet,
+    newRefill: (signal) => {
+      const self = replica.whileRefilling;
+      return new Refill({ self, clock, timers, placementVersion: () => placement.version }, signal);
+    },
+    clock,
+    timers,
+    log,
+  });
+  replica.standing.onChange = () => {
+    admission?.changed();
+    for (const peer of otherPeers) peer.announce();
+  };
 
   return {
     clusterId,
@@ -279,6 +319,8 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     async stop(graceMs) {
       await coordinator.drain(graceMs);
       started.stop();
+      for (const peer of otherPeers) peer.close();
+      await admission.stop();
       delivery.stop();
       hintKeepers.stop();
       antiEntropy.stop();

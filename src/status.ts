@@ -58,6 +58,8 @@ function stateOf({ node, isStopping }: StatusSources): Pick<NodeStatusReport, 's
   if (isStopping) return { state: 'stopping', reason: 'it was told to stop' };
   const { problem } = node.replica;
   if (problem !== undefined) return { state: 'read-only', reason: problem };
+  const { state, reason } = node.replica.standing;
+  if (state !== 'serving') return { state, reason };
   if (node.watch.quarantined()) {
     const offsetMs = Math.round(node.watch.offsetMs());
     return {

@@ -1,10 +1,23 @@
 import { expect, test } from 'vitest';
 import { silentLog } from '../src/io/log.js';
 import { memoryStoreOpener } from '../src/io/memory-store.js';
-import type { Peer, PeerEvents, PingAnswer } from '../src/io/peer.js';
+import type { Peer, PeerEvents, PingAnswer, ReplicaFailure } from '../src/io/peer.js';
+import type { IntroductionReply } from '../src/io/peer-asks.js';
 import { createNode } from '../src/node.js';
 import { seededRandom } from './seeded-random.js';
 import { createVirtualTime } from './virtual-time.js';
+
+const introduced: IntroductionReply = {
+  kind: 'reply',
+  state: 'serving',
+  incarnation: new Uint8Array(8),
+  commitCounter: 0,
+};
+const NOT_READY: ReplicaFailure = {
+  kind: 'refused',
+  code: 'UNAVAILABLE',
+  message: 'not ready to answer',
+};
 
 const unused = (): never => {
   throw new Error('only pinged here');
@@ -36,7 +49,7 @@ test('a node that starts with a wrong clock is quarantined as soon as its peers 
         placementVersion: 1,
         rumours: [],
       }),
-      ask: async () => ({ kind: 'refused', code: 'UNAVAILABLE', message: 'not ready to answer' }),
+      ask: async (kind) => (kind === 'introduce' ? introduced : NOT_READY) as never,
     };
   };
   const node = await createNode(

@@ -4,7 +4,12 @@ import type { ErrorCode, KvError, Outcome } from '../core/errors.js';
 import type { ReplicaOutcome } from '../core/receipt.js';
 import { versionOf } from '../core/record.js';
 import type { NodeAnswer } from '../io/link.js';
-import { isReplicaFailure, type ApplyAnswer, type ReadAnswer } from '../io/peer.js';
+import {
+  isReplicaFailure,
+  type ApplyAnswer,
+  type ReadAnswer,
+  type ReplicaFailure,
+} from '../io/peer.js';
 
 /** What one replica did, as far as the coordinator knows: an answer, or why there is none. */
 export type SlotAnswer = ApplyAnswer | ReadAnswer | 'pending' | 'not-asked';
@@ -17,6 +22,13 @@ export const STORED: NodeAnswer = Object.freeze({
   record: undefined,
   shadow: undefined,
   receipt: undefined,
+});
+
+/** What is made of an answer once others are found to know of a later life of the replica that gave it. */
+export const EARLIER_LIFE: ReplicaFailure = Object.freeze({
+  kind: 'failed',
+  code: 'UNAVAILABLE',
+  message: 'it answered before it forgot, so its answer does not count',
 });
 
 export function failure(

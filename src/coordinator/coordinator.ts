@@ -11,7 +11,7 @@ import { silentLog, type Log } from '../io/log.js';
 import type { Peer } from '../io/peer.js';
 import type { Timers } from '../io/timers.js';
 import { refusal } from './answers.js';
-import type { Context, Counters } from './context.js';
+import type { Context, Counters, Lives } from './context.js';
 import { checkGet, checkPut, checkScan, checkStamp, levelOn } from './door.js';
 import { Explanation } from './explain.js';
 import { DEFAULT_IN_FLIGHT, InFlight, type InFlightBounds } from './in-flight.js';
@@ -48,6 +48,8 @@ export interface CoordinatorOptions {
   readonly owed?: (nodeId: string, key: Uint8Array, keeper: string) => void;
   /** A node has answered a request, though it is believed to be dead or suspected. */
   readonly onAlive?: (nodeId: string) => void;
+  /** Default: no replica ever forgets. */
+  readonly lives?: Lives;
   readonly inFlight?: InFlightBounds;
   readonly log?: Log;
 }
@@ -63,6 +65,7 @@ export interface NodeCoordinator extends Coordinator {
 }
 
 const NO_BYTES = new Uint8Array(0);
+const ONE_LIFE: Lives = { version: 0, changedAt: () => 0 };
 
 /** Puts a coordinator together. It opens nothing and holds no resource but a timer while operations are under way. */
 export function createCoordinator(options: CoordinatorOptions): NodeCoordinator {
@@ -83,6 +86,7 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
   };
   const context: Context = {
     nodeId,
+    lives: options.lives ?? ONE_LIFE,
     clock,
     inFlight,
     hedges: new HedgeBudget(),

@@ -6,7 +6,14 @@ import { isIntact, versionOf } from '../core/record.js';
 import { countSlots, hasSlot, slotBit, type Slots } from '../core/slots.js';
 import { formatVersion, readVersion } from '../core/version.js';
 import type { ApplyAnswer, ApplyCall, ReadAnswer, ReadCall } from '../io/peer.js';
-import { describeMiss, failure, missCode, replicaOutcome, type SlotAnswer } from './answers.js';
+import {
+  describeMiss,
+  EARLIER_LIFE,
+  failure,
+  missCode,
+  replicaOutcome,
+  type SlotAnswer,
+} from './answers.js';
 import type { Context } from './context.js';
 import type { Level } from './door.js';
 import { UnderWay } from './in-flight.js';
@@ -42,6 +49,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   /** When the last of those, or of the repairs, was sent: none is blamed for the time before. */
   #sentLateMs: number;
   #hedgeAtMs: number;
+  readonly #livesVersion: number;
 
   constructor(
     private readonly context: Context,
@@ -62,6 +70,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     this.#tally = new ReadTally(level.needed, this.#reachable(), operation.minVersion);
     this.#hedgeAtMs = startedMs + MIN_HEDGE_MS;
     this.#sentLateMs = startedMs;
+    this.#livesVersion = context.lives.version;
   }
 
   get bytes(): number {
@@ -200,6 +209,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   }
 
   #proceed(): void {
+    if (this.context.lives.version !== this.#livesVersion) this.#discardEarlierLives();
     for (;;) {
       const step = this.#tally.next();
       switch (step.kind) {
@@ -219,6 +229,16 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
           this.#take(step);
           break;
       }
+    }
+  }
+
+  /** A replica that forgot since this began may have answered before it did. */
+  #discardEarlierLives(): void {
+    for (const [slot, { nodeId }] of this.route.peers.entries()) {
+      if (this.context.lives.changedAt(nodeId) <= this.#livesVersion) continue;
+      if (this.#answers[slot] === 'not-asked') continue;
+      this.#tally.discard(slot);
+      this.#answers[slot] = EARLIER_LIFE;
     }
   }
 

@@ -16,6 +16,7 @@ import { mergePages, type MergedKey, type MergedRange } from '../core/scan-merge
 import { decodeScanToken, encodeScanToken, type TokenScope } from '../core/scan-token.js';
 import type { NodeAnswer, NodeFailure, NodePage, NodeScan } from '../io/link.js';
 import { isReplicaFailure, type ReplicaFailure, type ReplicaPage } from '../io/peer.js';
+import { EARLIER_LIFE } from './answers.js';
 import type { Context } from './context.js';
 import { UnderWay } from './in-flight.js';
 import type { PeerState } from './peer-state.js';
@@ -126,6 +127,8 @@ export class ScanOperation extends UnderWay {
   }): Promise<MergedRange> {
     const without = new Set<PeerState>();
     const had: Had[] = [];
+    const { lives } = this.context;
+    const livesVersion = lives.version;
     for (let attempt = 1; ; attempt++) {
       const { level, zone } = this.request;
       const nowMs = this.context.clock.monotonicMs();
@@ -139,8 +142,11 @@ export class ScanOperation extends UnderWay {
       const answered: ReplicaPage[] = [];
       for (const [place, page] of pages.entries()) {
         const part = cover.parts[place] as CoverPart;
+        const peer = this.#peerOf(part);
         if (isReplicaFailure(page)) {
-          failures.push({ peer: this.#peerOf(part), failure: page });
+          failures.push({ peer, failure: page });
+        } else if (lives.changedAt(peer.nodeId) > livesVersion) {
+          failures.push({ peer, failure: EARLIER_LIFE });
         } else {
           answered.push(page);
           had.push({ part, page });

@@ -4,9 +4,10 @@ import type { Receipt } from '../core/receipt.js';
 import { compareRecords, versionOf } from '../core/record.js';
 import { countSlots, hasSlot } from '../core/slots.js';
 import { WriteTally } from '../core/write-tally.js';
-import type { ApplyAnswer, ApplyCall } from '../io/peer.js';
+import { isReplicaFailure, type ApplyAnswer, type ApplyCall } from '../io/peer.js';
 import {
   describeMiss,
+  EARLIER_LIFE,
   failure,
   missCode,
   replicaOutcome,
@@ -37,6 +38,7 @@ export class WriteOperation extends UnderWay implements ApplyCall {
   /** By slot. */
   readonly #answers: SlotAnswer[] = [];
   #shadow: Uint8Array | undefined;
+  readonly #livesVersion: number;
 
   constructor(
     private readonly context: Context,
@@ -53,6 +55,7 @@ export class WriteOperation extends UnderWay implements ApplyCall {
     this.traceparent = operation.traceparent;
     this.placementVersion = route.placementVersion;
     this.#tally = new WriteTally(level.needed, level.counted);
+    this.#livesVersion = context.lives.version;
   }
 
   get bytes(): number {
@@ -126,6 +129,7 @@ export class WriteOperation extends UnderWay implements ApplyCall {
   }
 
   #decide(): void {
+    if (this.context.lives.version !== this.#livesVersion) this.#discardEarlierLives();
     const verdict = this.#tally.verdict;
     if (verdict === 'pending') return;
     if (verdict === 'missed') {
@@ -142,6 +146,17 @@ export class WriteOperation extends UnderWay implements ApplyCall {
     }
     const receipt = this.operation.receipt ? this.#receipt() : undefined;
     this.operation.onAnswer({ ...STORED, shadow, receipt });
+  }
+
+  /** A replica that forgot since this began may have answered before it did. */
+  #discardEarlierLives(): void {
+    for (const [slot, { nodeId }] of this.route.peers.entries()) {
+      if (this.context.lives.changedAt(nodeId) <= this.#livesVersion) continue;
+      const answer = this.#answers[slot] as SlotAnswer;
+      if (answer === 'pending' || answer === 'not-asked') continue;
+      this.#tally.discard(slot);
+      if (!isReplicaFailure(answer)) this.#answers[slot] = EARLIER_LIFE;
+    }
   }
 
   #fail(code: ErrorCode): void {

@@ -147,6 +147,15 @@ export class ReadTally {
     this.#lost |= slotBit(slot);
   }
 
+  /** What the replica said, and took, does not count any more, and it is not asked again. */
+  discard(slot: number): void {
+    this.lost(slot);
+    this.#answered &= ~slotBit(slot);
+    this.#held &= ~slotBit(slot);
+    this.#repairing &= ~slotBit(slot);
+    this.#repaired &= ~slotBit(slot);
+  }
+
   /** Asks one replica more than the level needs, because those asked are late. To wait when none is left. */
   hedge(): ReadStep {
     if (this.#chosen || countSlots(this.#answered) >= this.needed) return WAIT;

@@ -42,6 +42,12 @@ export class WriteTally {
     this.#failed |= slotBit(slot);
   }
 
+  /** What the replica said does not count any more. */
+  discard(slot: number): void {
+    if ((this.#took & slotBit(slot)) !== 0) this.failed(slot);
+    this.#took &= ~slotBit(slot);
+  }
+
   /** How many replicas that count for the level have it on disk. */
   get answered(): number {
     return countSlots(this.#took & this.counted);

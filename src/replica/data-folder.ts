@@ -1,5 +1,12 @@
 import { KvError } from '../core/errors.js';
 import type { FenceState } from '../core/fence.js';
+import {
+  incarnationAfter,
+  INCARNATION_BYTES,
+  INCARNATION_CHANCE_BYTES,
+} from '../core/incarnation.js';
+import type { Clock } from '../io/clock.js';
+import type { ReplicaState } from '../io/peer-asks.js';
 import type { Random } from '../io/random.js';
 import type { Store, StoreBatch, StoreOpener } from '../io/store.js';
 import { storeFailure } from './failure.js';
@@ -12,16 +19,17 @@ import {
   FORMAT_KEY,
   IDENTITY_KEY,
   INCARNATION_KEY,
+  PEERS_KEY,
   readMeta,
   readMetaNumber,
   seal,
   sealNumber,
+  STANDING_KEY,
 } from './meta.js';
 import { ReopeningStore } from './reopening-store.js';
 
 /** Raised when what is on disk changes so that an older release would misread it. */
 export const FOLDER_FORMAT = 2;
-const INCARNATION_BYTES = 8;
 
 /** Whose folder it is. */
 export interface FolderIdentity {
@@ -31,13 +39,36 @@ export interface FolderIdentity {
   readonly nodeId: string;
 }
 
+/**
+ * `serving`: whatever the node ever acknowledged, it acknowledged in this life, and it is here unless somebody knows better.
+ * `waiting`: the folder was found empty, so the node is new or has forgotten everything. `refilling`: it has forgotten.
+ */
+export interface StoredStanding {
+  readonly state: ReplicaState;
+  /** For people: what happened; empty when serving. */
+  readonly reason: string;
+}
+
+export interface FolderOptions {
+  readonly identity: FolderIdentity;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** A person's word that what the folder holds is all there is, though the node may have forgotten. */
+  readonly trustFolder: boolean;
+}
+
 /** A folder that belongs to this node, open, and what it says of the node's past. */
 export interface DataFolder {
   readonly store: ReopeningStore;
   readonly incarnation: Uint8Array;
+  readonly standing: StoredStanding;
+  /** What is remembered of other nodes, encoded (peer-memory.ts); undefined: nothing. */
+  readonly peers: Uint8Array | undefined;
   /** False: the node crashed, or its disk was taken away. True for a new folder. */
   readonly stoppedCleanly: boolean;
   readonly commitCounter: number;
+  /** Where it stood when the folder was opened, which is a commit of its own. */
+  readonly foundCommitCounter: number;
   /** No version that the node ever issued has a higher wall part. */
   readonly clockBoundMs: number;
   /** By partition. */
@@ -48,20 +79,28 @@ export interface DataFolder {
  * Opens the folder of this node, and makes it one when it is empty. Rejects with a KvError, and changes nothing, when it is
  * another's (WRONG_CLUSTER), of a format that this release does not know (INCOMPATIBLE), held by another process (LOCKED),
  * or cannot be read or written (STORE_FAILED).
+ *
+ * What is found out about it here is on disk when this resolves: a damaged log begins a new life, and so does every start of
+ * a node that is still to be refilled, because its folder may be one that was put back.
  */
 export async function openDataFolder(
   opener: StoreOpener,
-  identity: FolderIdentity,
-  random: Random,
+  options: FolderOptions,
 ): Promise<DataFolder> {
+  const { nodeId } = options.identity;
   let store: ReopeningStore | undefined;
   try {
+    const isDamaged = (await opener.verify()) === 'damaged';
     store = await ReopeningStore.open(opener);
-    return await claim(store, identity, random);
+    const folder = (await isEmpty(store))
+      ? await make(store, options, isDamaged)
+      : await claim(store, options, isDamaged);
+    if (isDamaged) await opener.acceptDamage();
+    return folder;
   } catch (error) {
     // What went wrong first is what counts.
     await store?.close().catch(() => {});
-    throw storeFailure(error, identity.nodeId);
+    throw storeFailure(error, nodeId);
   }
 }
 
@@ -86,41 +125,93 @@ export async function closeDataFolder(
   }
 }
 
+async function make(
+  store: ReopeningStore,
+  options: FolderOptions,
+  isDamaged: boolean,
+): Promise<DataFolder> {
+  const { clusterId, clusterName, nodeId } = options.identity;
+  const incarnation = newIncarnation(undefined, options);
+  const standing = options.trustFolder ? SERVING : isDamaged ? LOG_DAMAGED : FOUND_EMPTY;
+  const named = JSON.stringify({ clusterId, clusterName, nodeId });
+  await store
+    .batch()
+    .put(FORMAT_KEY, sealNumber(FORMAT_KEY, FOLDER_FORMAT))
+    .put(IDENTITY_KEY, seal(IDENTITY_KEY, Buffer.from(named, 'utf8')))
+    .put(INCARNATION_KEY, seal(INCARNATION_KEY, incarnation))
+    .put(STANDING_KEY, sealStanding(standing))
+    .commit({ sync: true });
+  return {
+    store,
+    incarnation,
+    standing,
+    peers: undefined,
+    stoppedCleanly: true,
+    commitCounter: 0,
+    foundCommitCounter: 0,
+    clockBoundMs: 0,
+    fences: [],
+  };
+}
+
 async function claim(
   store: ReopeningStore,
-  identity: FolderIdentity,
-  random: Random,
+  options: FolderOptions,
+  isDamaged: boolean,
 ): Promise<DataFolder> {
-  if (await isEmpty(store)) {
-    const incarnation = random.bytes(INCARNATION_BYTES);
-    const { clusterId, clusterName, nodeId } = identity;
-    const named = JSON.stringify({ clusterId, clusterName, nodeId });
-    await store
-      .batch()
-      .put(FORMAT_KEY, sealNumber(FORMAT_KEY, FOLDER_FORMAT))
-      .put(IDENTITY_KEY, seal(IDENTITY_KEY, Buffer.from(named, 'utf8')))
-      .put(INCARNATION_KEY, seal(INCARNATION_KEY, incarnation))
-      .commit({ sync: true });
-    return {
-      store,
-      incarnation,
-      stoppedCleanly: true,
-      commitCounter: 0,
-      clockBoundMs: 0,
-      fences: [],
-    };
-  }
   await checkFormat(store);
-  await checkIdentity(store, identity);
-  const incarnation = await readMeta(store, INCARNATION_KEY);
-  if (incarnation?.length !== INCARNATION_BYTES) throw incomplete('incarnation');
-  const commitCounter = await readMetaNumber(store, COMMIT_COUNTER_KEY);
+  await checkIdentity(store, options.identity);
+  const before = await readMeta(store, INCARNATION_KEY);
+  if (before?.length !== INCARNATION_BYTES) throw incomplete('incarnation');
+  const stored = isDamaged ? LOG_DAMAGED : await readStanding(store);
+  const standing = options.trustFolder ? SERVING : stored;
+  const livesOn = !options.trustFolder && stored.state !== 'refilling';
+  const incarnation = livesOn ? before : newIncarnation(before, options);
+  // A start is a commit too: a folder that was copied before it is then known as older to whoever has met the node since.
+  const foundCommitCounter = await readMetaNumber(store, COMMIT_COUNTER_KEY);
+  const commitCounter = foundCommitCounter + 1;
   const clockBoundMs = await readMetaNumber(store, CLOCK_BOUND_KEY);
   const fences = await loadFences(store);
-  const stoppedCleanly = (await readMeta(store, CLEAN_STOP_KEY)) !== undefined;
+  const peers = await readMeta(store, PEERS_KEY);
+  const stoppedCleanly = !isDamaged && (await readMeta(store, CLEAN_STOP_KEY)) !== undefined;
   // Also proves that the folder can be written before the node says that it is ready.
-  await store.batch().del(CLEAN_STOP_KEY).commit({ sync: true });
-  return { store, incarnation, stoppedCleanly, commitCounter, clockBoundMs, fences };
+  await store
+    .batch()
+    .del(CLEAN_STOP_KEY)
+    .put(INCARNATION_KEY, seal(INCARNATION_KEY, incarnation))
+    .put(STANDING_KEY, sealStanding(standing))
+    .put(COMMIT_COUNTER_KEY, sealNumber(COMMIT_COUNTER_KEY, commitCounter))
+    .commit({ sync: true });
+  return {
+    store,
+    incarnation,
+    standing,
+    peers,
+    stoppedCleanly,
+    commitCounter,
+    foundCommitCounter,
+    clockBoundMs,
+    fences,
+  };
+}
+
+export const SERVING: StoredStanding = { state: 'serving', reason: '' };
+const FOUND_EMPTY: StoredStanding = { state: 'waiting', reason: 'its data folder was empty' };
+const LOG_DAMAGED: StoredStanding = { state: 'refilling', reason: 'its log was damaged' };
+
+export function sealStanding(standing: StoredStanding): Uint8Array {
+  return seal(STANDING_KEY, Buffer.from(JSON.stringify(standing), 'utf8'));
+}
+
+async function readStanding(store: Store): Promise<StoredStanding> {
+  const bytes = await readMeta(store, STANDING_KEY);
+  if (bytes === undefined) throw incomplete('standing');
+  return JSON.parse(bytes.toString('utf8')) as StoredStanding;
+}
+
+function newIncarnation(before: Uint8Array | undefined, options: FolderOptions): Uint8Array {
+  const chance = options.random.bytes(INCARNATION_CHANCE_BYTES);
+  return incarnationAfter(before, options.clock.wallMs(), chance);
 }
 
 async function isEmpty(store: Store): Promise<boolean> {

@@ -1,10 +1,8 @@
-import { admitsCoordinatorStamp, HybridClock, lastVersionOf } from '../core/hlc.js';
-import { REPLICA_DRIFT_FACTOR } from '../core/limits.js';
+import { HybridClock, lastVersionOf } from '../core/hlc.js';
 import type { Rumour } from '../core/membership.js';
 import { PARTITIONS } from '../core/placement.js';
 import { DEFAULT_TEMPO } from '../core/tempo.js';
 import { hash32 } from '../core/hash.js';
-import { isIntact, versionOf } from '../core/record.js';
 import { readU32, type Version } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
 import type { Log } from '../io/log.js';
@@ -23,6 +21,7 @@ import type { AskKind, AskReply, AskRequest } from '../io/peer-asks.js';
 import type { Random } from '../io/random.js';
 import type { StoreOpener } from '../io/store.js';
 import type { Timers } from '../io/timers.js';
+import { AskDesk } from './ask-desk.js';
 import { DEFAULT_QUEUE_BOUNDS, type QueueBounds } from './apply-queue.js';
 import type { AskHandlers } from './ask-handlers.js';
 import { ClockBound } from './clock-bound.js';
@@ -32,27 +31,27 @@ import {
   type DataFolder,
   type FolderIdentity,
 } from './data-folder.js';
-import { refused, STOPPING } from './failure.js';
+import { STOPPING } from './failure.js';
 import { FenceTable } from './fence-table.js';
 import { Fences } from './fences.js';
 import { CorruptKeys, type CorruptKey } from './corrupt-keys.js';
 import { GroupCommit } from './group-commit.js';
+import { Introductions } from './introductions.js';
+import { PeerMemory } from './peer-memory.js';
 import { Hints } from './hints.js';
 import { KnownRecords } from './known-records.js';
 import { scanPage } from './range-scan.js';
+import { NextTurn } from './next-turn.js';
 import { ReadGather } from './read-gather.js';
 import { loadTrees, saveTrees } from './saved-trees.js';
 import type { ReplicaStatus } from './replica-status.js';
 import { ScanQueue } from './scan-queue.js';
+import { ReplicaDoor } from './replica-door.js';
+import type { ReplicaStatus } from './replica-status.js';
+import { Standing } from './standing.js';
 import { Sweeper } from './sweep.js';
 import { TreeAnswers } from './tree-answers.js';
 import { Trees } from './trees.js';
-
-const DAMAGED = refused('INVALID_ARGUMENT', 'record: fails its checksum');
-const PLACEMENT_CHANGED = refused(
-  'PLACEMENT_CHANGED',
-  'the request went by an older member list than that of the replica',
-);
 
 export interface LocalReplicaOptions {
   readonly opener: StoreOpener;
@@ -68,6 +67,8 @@ export interface LocalReplicaOptions {
   readonly quarantined: () => boolean;
   /** Takes the news that a ping brings, and gives what it is to be answered. */
   readonly gossip?: (request: PingRequest) => readonly Rumour[];
+  /** A person's word that what the folder holds is all there is. Default: false. */
+  readonly trustFolder?: boolean;
   readonly queueBounds?: QueueBounds;
   /** How far fences stay behind the clock. Default: that of {@link DEFAULT_TEMPO}. */
   readonly fenceLagMs?: number;
@@ -75,18 +76,31 @@ export interface LocalReplicaOptions {
 
 /** Opens the node's data folder and what serves from it. Rejects with a KvError, as {@link openDataFolder} says. */
 export async function openLocalReplica(options: LocalReplicaOptions): Promise<LocalReplica> {
-  const folder = await openDataFolder(options.opener, options.identity, options.random);
+  const folder = await openDataFolder(options.opener, {
+    identity: options.identity,
+    clock: options.clock,
+    random: options.random,
+    trustFolder: options.trustFolder ?? false,
+  });
   const trees = new Trees();
-  if (folder.stoppedCleanly && !(await loadTrees(folder.store, trees, folder.commitCounter))) {
+  if (folder.stoppedCleanly && !(await loadTrees(folder.store, trees, folder.foundCommitCounter))) {
     trees.clear();
   }
   return new LocalReplica(options, folder, trees);
 }
 
-/** The node's own replica: what its folder holds, and the clock that stamps what it coordinates. */
+/**
+ * The node's own replica: what its folder holds, and the clock that stamps what it coordinates. While its {@link Standing} is
+ * not to serve, it refuses whatever is asked of it but who it is.
+ */
 export class LocalReplica implements Peer {
   readonly nodeId: string;
-  readonly connected = true;
+  readonly standing: Standing;
+  /** What is remembered of other nodes. */
+  readonly memory: PeerMemory;
+  readonly introductions: Introductions;
+  /** The same replica in any standing, for what brings it on: a refill compares and applies. */
+  readonly whileRefilling: Peer;
   /** The node's clock. Everything that was written here has been observed by it. */
   readonly hlc: HybridClock;
   /** The writer id of this run, 16 hexadecimal characters. */
@@ -107,12 +121,12 @@ export class LocalReplica implements Peer {
   readonly #reads: ReadGather;
   readonly #bound: ClockBound;
   readonly #scans: ScanQueue;
-  readonly #handlers: Partial<AskHandlers> = {};
-  #lives: Lives;
-  #refusals: (() => void)[] = [];
+  readonly #asks = new AskDesk();
+  readonly #door: ReplicaDoor;
+  #lives: Lives | undefined;
+  readonly #nextTurn: NextTurn;
   #stopping = false;
   #closing: Promise<void> | undefined;
-  #driftRefusals = 0;
   #writesTaken = 0;
 
   constructor(options: LocalReplicaOptions, folder: DataFolder, trees: Trees) {
@@ -120,7 +134,6 @@ export class LocalReplica implements Peer {
     this.nodeId = options.identity.nodeId;
     this.#options = options;
     this.#folder = folder;
-    this.#lives = { incarnation: folder.incarnation, known: [] };
     const writer = options.random.bytes(8);
     this.writer = Buffer.from(writer).toString('hex');
     this.hlc = new HybridClock({
@@ -132,6 +145,7 @@ export class LocalReplica implements Peer {
     });
     const table = new FenceTable(folder.fences, readU32(options.random.bytes(4), 0) * 2 ** 16);
     this.#table = table;
+    this.#door = new ReplicaDoor({ ...options, nodeId: this.nodeId, hlc: this.hlc });
     this.#known = new KnownRecords(folder.store, log, trees, new CorruptKeys());
     this.#commit = new GroupCommit({
       known: this.#known,
@@ -143,11 +157,25 @@ export class LocalReplica implements Peer {
       bounds: options.queueBounds ?? DEFAULT_QUEUE_BOUNDS,
       commitCounter: folder.commitCounter,
     });
+    this.memory = new PeerMemory(this.nodeId, folder.peers);
+    this.standing = new Standing({
+      nodeId: this.nodeId,
+      stored: folder.standing,
+      incarnation: folder.incarnation,
+      trusted: options.trustFolder ?? false,
+      memory: this.memory,
+      commit: this.#commit,
+      clock,
+      random: options.random,
+      log,
+    });
+    this.introductions = new Introductions(this.standing, this.memory, this.#commit);
     this.#reads = new ReadGather(folder.store, clock, timers, table, (key, keyHash) => {
       this.#known.foundCorrupt(key, keyHash);
     });
     this.#bound = new ClockBound({ hlc: this.hlc, clock, commit: this.#commit, maxDriftMs });
     this.#scans = new ScanQueue(clock);
+    this.#nextTurn = new NextTurn(timers);
     this.sweeper = new Sweeper({
       store: folder.store,
       commit: this.#commit,
@@ -162,6 +190,17 @@ export class LocalReplica implements Peer {
       fences: table,
       clock,
     });
+    this.whileRefilling = {
+      nodeId: this.nodeId,
+      connected: true,
+      apply: (call, slot) => this.#apply(call, slot, undefined),
+      read: (call, slot, part) => this.#read(call, slot, part, undefined),
+      scan: (request, deadlineMs) => this.#scan(request, deadlineMs),
+      ping: (request) => this.ping(request),
+      ask: (kind, request, deadlineMs) => this.#asks.ask(kind, request, deadlineMs),
+    };
+    this.answer('introduce', async (request) => this.introductions.introduce(request));
+    this.answer('record-life', (request) => this.introductions.recordLife(request));
     this.answer('digests', (request) => this.compared.digests(request));
     this.answer('segments', (request) => this.compared.segments(request));
     this.answer('keys', (request) => this.compared.keys(request));
@@ -194,11 +233,21 @@ export class LocalReplica implements Peer {
   }
 
   get incarnation(): Uint8Array {
-    return this.#folder.incarnation;
+    return this.standing.incarnation;
   }
 
-  /** What every answer names: the own life, and the lives of others that are recorded here. */
+  /** The own replica is always there; it says by itself when it cannot serve. */
+  get connected(): boolean {
+    return this.standing.state === 'serving';
+  }
+
+  /** What every answer names: the own life, and the lives of others that are known here. */
   get lives(): Lives {
+    const { incarnation } = this.standing;
+    const { known } = this.memory;
+    if (this.#lives?.incarnation !== incarnation || this.#lives.known !== known) {
+      this.#lives = { incarnation, known };
+    }
     return this.#lives;
   }
 
@@ -219,19 +268,36 @@ export class LocalReplica implements Peer {
 
   apply(call: ApplyCall, slot: number): void {
     if (call.source === 'write') this.#writesTaken += 1;
+    this.#apply(call, slot, this.standing.refusal);
+  }
+
+  #apply(call: ApplyCall, slot: number, closed: ReplicaFailure | undefined): void {
     const refusal = this.#stopping
       ? STOPPING
-      : (this.#judge(call) ?? this.#commit.apply(call, slot));
-    if (refusal !== undefined) this.#inNextTurn(() => call.onApplied(slot, refusal));
+      : (closed ?? this.#door.judge(call) ?? this.#commit.apply(call, slot));
+    if (refusal !== undefined) this.#nextTurn.run(() => call.onApplied(slot, refusal));
   }
 
   read(call: ReadCall, slot: number, part: 'record' | 'header'): void {
-    const refusal = this.#judgePlacement(call) ?? this.#reads.read(call, slot, part);
-    if (refusal !== undefined) this.#inNextTurn(() => call.onRead(slot, refusal));
+    this.#read(call, slot, part, this.standing.refusal);
+  }
+
+  #read(
+    call: ReadCall,
+    slot: number,
+    part: 'record' | 'header',
+    closed: ReplicaFailure | undefined,
+  ): void {
+    const refusal = closed ?? this.#door.judgePlacement(call) ?? this.#reads.read(call, slot, part);
+    if (refusal !== undefined) this.#nextTurn.run(() => call.onRead(slot, refusal));
   }
 
   async scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
-    const refusal = this.#judgePlacement(request);
+    return this.standing.refusal ?? this.#scan(request, deadlineMs);
+  }
+
+  async #scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
+    const refusal = this.#door.judgePlacement(request);
     if (refusal !== undefined) return refusal;
     const answer = await this.#scans.run(request.limit, deadlineMs, () =>
       scanPage(this.#folder.store, request, this.#table, this.#options.clock, deadlineMs),
@@ -242,17 +308,16 @@ export class LocalReplica implements Peer {
 
   /** From now on `handler` answers what is asked of this kind; until then it is refused. */
   answer<K extends AskKind>(kind: K, handler: AskHandlers[K]): void {
-    this.#handlers[kind] = handler;
+    this.#asks.answer(kind, handler);
   }
 
-  async ask<K extends AskKind>(
+  ask<K extends AskKind>(
     kind: K,
     request: AskRequest<K>,
     deadlineMs: number,
   ): Promise<AskReply<K> | ReplicaFailure> {
-    if (this.#stopping) return STOPPING;
-    const handler = this.#handlers[kind] as AskHandlers[K] | undefined;
-    return handler?.(request, deadlineMs) ?? refused('UNAVAILABLE', `${kind}: not ready to answer`);
+    const closed = this.#stopping ? STOPPING : this.standing.refusal;
+    return this.#asks.ask(kind, request, deadlineMs, closed);
   }
 
   async ping(request: PingRequest): Promise<PingAnswer | ReplicaFailure> {
@@ -264,7 +329,7 @@ export class LocalReplica implements Peer {
       hlc: this.hlc.latest,
       quarantined: this.#options.quarantined(),
       commitCounter: this.#commit.commitCounter,
-      incarnation: this.#folder.incarnation,
+      incarnation: this.standing.incarnation,
       placementVersion: this.#options.placementVersion(),
       rumours: this.#options.gossip?.(request) ?? [],
     };
@@ -281,7 +346,7 @@ export class LocalReplica implements Peer {
       commitCounter: this.#commit.commitCounter,
       applied: this.#commit.applied,
       kept: this.#commit.kept,
-      driftRefusals: this.#driftRefusals,
+      driftRefusals: this.#door.driftRefusals,
       corrupt: this.#commit.corrupt + this.#reads.corrupt,
       waiting: this.#commit.waiting,
       storeBytes: await this.#folder.store.sizeBytes().catch(() => undefined),
@@ -326,44 +391,7 @@ export class LocalReplica implements Peer {
     }
   }
 
-  /** What a record must be before it may wait for a commit; it is judged while the disk is busy with those before it. */
-  #judge(call: ApplyCall): ReplicaFailure | undefined {
-    const refusal = this.#judgePlacement(call);
-    if (refusal !== undefined) return refusal;
-    if (!isIntact(call.keyHash, call.record)) return DAMAGED;
-    const version = versionOf(call.record);
-    const { clock, maxDriftMs } = this.#options;
-    if (call.source === 'write') {
-      const nowMs = clock.wallMs();
-      if (!admitsCoordinatorStamp(version, nowMs, maxDriftMs)) {
-        this.#driftRefusals += 1;
-        return refused(
-          'CLOCK_DRIFT',
-          `the stamp is ${version.wallMs - nowMs} ms ahead of the clock of ${this.nodeId}, which takes ${REPLICA_DRIFT_FACTOR * maxDriftMs}`,
-        );
-      }
-    }
-    this.hlc.observe(version);
-    return undefined;
-  }
-
   #forget(corrupt: readonly Uint8Array[]): void {
     for (const key of corrupt) this.#known.foundCorrupt(key, hash32(key));
-  }
-
-  #judgePlacement(request: { readonly placementVersion: number }): ReplicaFailure | undefined {
-    return request.placementVersion < this.#options.placementVersion()
-      ? PLACEMENT_CHANGED
-      : undefined;
-  }
-
-  #inNextTurn(answer: () => void): void {
-    this.#refusals.push(answer);
-    if (this.#refusals.length > 1) return;
-    this.#options.timers.turn(() => {
-      const answers = this.#refusals;
-      this.#refusals = [];
-      for (const give of answers) give();
-    });
   }
 }

@@ -8,8 +8,12 @@ import { metaKey } from './layout.js';
 export const FORMAT_KEY = metaKey('format');
 /** Whose folder it is: JSON of cluster id, cluster name and node id. */
 export const IDENTITY_KEY = metaKey('identity');
-/** Which life of the folder this is: 8 random bytes. */
+/** Which life of the folder this is (core/incarnation.ts). */
 export const INCARNATION_KEY = metaKey('incarnation');
+/** Whether the node may serve from the folder, and why not: JSON of state and reason (standing.ts). */
+export const STANDING_KEY = metaKey('standing');
+/** Which lives of other nodes are recorded, and how far they had come (peer-memory.ts). */
+export const PEERS_KEY = metaKey('peers');
 /** There from a clean stop until the next start. */
 export const CLEAN_STOP_KEY = metaKey('clean-stop');
 /** How many batches have been committed, a number; absent: none. */

@@ -123,6 +123,7 @@ try {
     maxDriftMs: 500,
     placementVersion: () => 1,
     quarantined: () => false,
+    trustFolder: true,
   });
   const bare = new Meter(`bare batches of ${IN_FLIGHT}`);
   const fresh = new Meter('LocalReplica.apply, new keys');

@@ -17,7 +17,12 @@ import { bytes, IDENTITY, recordOf, scanOf } from './fixtures.js';
 const random = seededRandom(5);
 
 const claim = (opener: StoreOpener, identity = IDENTITY) =>
-  openDataFolder(opener, identity, random);
+  openDataFolder(opener, {
+    identity,
+    clock: createVirtualTime().clock,
+    random,
+    trustFolder: false,
+  });
 
 const put = async (opener: StoreOpener, key: Uint8Array, value: Uint8Array) => {
   const store = await opener.open();

@@ -130,6 +130,8 @@ export async function openTestReplica(
     maxDriftMs: MAX_DRIFT_MS,
     placementVersion: () => 1,
     quarantined: () => false,
+    // Nobody is there to say that it is new.
+    trustFolder: true,
     ...choices,
   });
   await time.settle();

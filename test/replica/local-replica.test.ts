@@ -281,7 +281,7 @@ describe('the life of a replica', () => {
       wallMs: START_WALL_MS,
       quarantined: true,
       commitCounter: 1,
-      incarnation: node.replica.incarnation,
+      incarnation: node.replica.standing.incarnation,
       placementVersion: 1,
     });
     expect(pong.kind === 'pong' && pong.hlc.wallMs).toBe(START_WALL_MS + 3);
@@ -326,6 +326,7 @@ describe('the life of a replica', () => {
         maxDriftMs: MAX_DRIFT_MS,
         placementVersion: () => 1,
         quarantined: () => false,
+        trustFolder: true,
       });
     const keys = Array.from({ length: 500 }, (_, i) => bytes(`key/${i % 400}`));
     try {

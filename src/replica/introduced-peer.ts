@@ -1,0 +1,208 @@
+import type { Clock } from '../io/clock.js';
+import {
+  isReplicaFailure,
+  type ApplyCall,
+  type Peer,
+  type PeerEvents,
+  type PingAnswer,
+  type PingRequest,
+  type ReadCall,
+  type ReplicaFailure,
+  type ReplicaPage,
+  type ReplicaScan,
+} from '../io/peer.js';
+import type {
+  AskKind,
+  AskReply,
+  AskRequest,
+  Introduction,
+  IntroductionReply,
+} from '../io/peer-asks.js';
+import type { Timers } from '../io/timers.js';
+import { isAhead, type PeerMemory } from './peer-memory.js';
+
+const TIMEOUT_MS = 2_000;
+const FIRST_PAUSE_MS = 50;
+const MAX_PAUSE_MS = 1_000;
+
+const NOT_INTRODUCED: ReplicaFailure = {
+  kind: 'unreachable',
+  code: 'UNAVAILABLE',
+  message: 'not introduced yet',
+};
+
+/** What may be asked of a node before it is known what it has forgotten. */
+const BEFORE_INTRODUCTION: ReadonlySet<AskKind> = new Set([
+  'introduce',
+  'record-life',
+  'members',
+  'probe',
+]);
+
+export interface IntroductionPorts {
+  readonly nodeId: string;
+  /** Opens the way to it. */
+  readonly connect: (events: PeerEvents) => Peer;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly memory: PeerMemory;
+  /** What this node says of itself, and remembers of the other, now. */
+  readonly introduction: () => Introduction;
+  /** It is connected: each time, before anything is known of it. */
+  readonly onReachable: () => void;
+  /** What the other has answered, whether it serves or not. */
+  readonly onMet: (reply: IntroductionReply) => void;
+  /** It has been introduced and serves: each time after it connected. */
+  readonly onIntroduced: () => void;
+}
+
+/**
+ * A peer that counts as connected only once the two have told each other who they are and what they remember of each other,
+ * and neither has forgotten: so nothing is ever counted that a node says which does not know what it lacks.
+ */
+export class IntroducedPeer implements Peer {
+  readonly nodeId: string;
+  readonly #ports: IntroductionPorts;
+  readonly #peer: Peer;
+  #introduced = false;
+  #closed = false;
+  /** Grows with every connection: what was begun on an earlier one is void. */
+  #connection = 0;
+  /** The one in which it said what came last. */
+  #life: Uint8Array | undefined;
+  /** Ends the pause before the next attempt; undefined while there is none. */
+  #hurry: (() => void) | undefined;
+  /** How far the other was when it introduced itself last. */
+  #heardAt = -1;
+
+  constructor(ports: IntroductionPorts) {
+    this.#ports = ports;
+    this.nodeId = ports.nodeId;
+    this.#peer = ports.connect({
+      onConnected: () => this.#onConnected(),
+      onLives: ({ incarnation, known }) => {
+        this.#life = incarnation;
+        ports.memory.learnAll(known);
+        this.#learn(0);
+      },
+      onCommitCounter: (commitCounter) => this.#learn(commitCounter),
+    });
+  }
+
+  /** The bare way to it, for what has nothing to do with what it holds. */
+  get way(): Peer {
+    return this.#peer;
+  }
+
+  get connected(): boolean {
+    return this.#introduced && this.#peer.connected;
+  }
+
+  /** Whether it can be asked who it is, which it answers in any state. */
+  get reachable(): boolean {
+    return this.#peer.connected;
+  }
+
+  apply(call: ApplyCall, slot: number): void {
+    if (this.#introduced) this.#peer.apply(call, slot);
+    else this.#ports.timers.turn(() => call.onApplied(slot, NOT_INTRODUCED));
+  }
+
+  read(call: ReadCall, slot: number, part: 'record' | 'header'): void {
+    if (this.#introduced) this.#peer.read(call, slot, part);
+    else this.#ports.timers.turn(() => call.onRead(slot, NOT_INTRODUCED));
+  }
+
+  async scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
+    return this.#introduced ? this.#peer.scan(request, deadlineMs) : NOT_INTRODUCED;
+  }
+
+  ping(request: PingRequest, deadlineMs: number): Promise<PingAnswer | ReplicaFailure> {
+    return this.#peer.ping(request, deadlineMs);
+  }
+
+  async ask<K extends AskKind>(
+    kind: K,
+    request: AskRequest<K>,
+    deadlineMs: number,
+  ): Promise<AskReply<K> | ReplicaFailure> {
+    if (!this.#introduced && !BEFORE_INTRODUCTION.has(kind)) return NOT_INTRODUCED;
+    return this.#peer.ask(kind, request, deadlineMs);
+  }
+
+  /** The other has introduced itself: if it has changed, it is worth asking again at once. */
+  heard({ commitCounter }: Introduction): void {
+    if (commitCounter === this.#heardAt) return;
+    this.#heardAt = commitCounter;
+    this.#hurry?.();
+  }
+
+  /** The own node has changed: the other is told at once, rather than when it asks next. */
+  announce(): void {
+    if (this.#hurry !== undefined) this.#hurry();
+    else if (this.#introduced && this.#peer.connected) void this.#introduce();
+  }
+
+  /** No further attempt is made. The way to the peer is closed by whoever opened it. */
+  close(): void {
+    this.#closed = true;
+    this.#hurry?.();
+  }
+
+  /** Who does not serve has nothing to lose in its life yet, and may still take another one instead. */
+  #learn(commitCounter: number): void {
+    if (!this.#introduced || this.#life === undefined) return;
+    this.#ports.memory.learn(this.nodeId, this.#life, commitCounter);
+  }
+
+  #onConnected(): void {
+    if (this.#closed) return;
+    this.#introduced = false;
+    this.#connection++;
+    this.#hurry?.();
+    this.#ports.onReachable();
+    void this.#keepIntroducing(this.#connection);
+  }
+
+  async #keepIntroducing(connection: number): Promise<void> {
+    const isCurrent = (): boolean =>
+      !this.#closed && connection === this.#connection && this.#peer.connected;
+    for (let pauseMs = FIRST_PAUSE_MS; isCurrent(); pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS)) {
+      const isIntroduced = await this.#introduce();
+      if (!isCurrent()) return;
+      if (isIntroduced) {
+        this.#introduced = true;
+        this.#ports.onIntroduced();
+        return;
+      }
+      await this.#pause(pauseMs);
+    }
+  }
+
+  /** True: it serves, and lacks nothing that is remembered of it here. */
+  async #introduce(): Promise<boolean> {
+    const { clock, memory, introduction, onMet } = this.#ports;
+    const said = introduction();
+    const connection = this.#connection;
+    const reply = await this.#peer.ask('introduce', said, clock.monotonicMs() + TIMEOUT_MS);
+    if (isReplicaFailure(reply) || this.#closed || connection !== this.#connection) return false;
+    onMet(reply);
+    if (reply.state !== 'serving') return false;
+    // It has been told and says that it serves nevertheless: that is not to be relied on.
+    if (said.remembers !== undefined && isAhead(said.remembers, reply)) return false;
+    memory.learn(this.nodeId, reply.incarnation, reply.commitCounter);
+    return true;
+  }
+
+  #pause(pauseMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const hurry = (): void => {
+        this.#hurry = undefined;
+        cancel();
+        resolve();
+      };
+      const cancel = this.#ports.timers.after(pauseMs, hurry);
+      this.#hurry = hurry;
+    });
+  }
+}

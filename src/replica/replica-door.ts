@@ -1,0 +1,58 @@
+import { admitsCoordinatorStamp, type HybridClock } from '../core/hlc.js';
+import { REPLICA_DRIFT_FACTOR } from '../core/limits.js';
+import { isIntact, versionOf } from '../core/record.js';
+import type { Clock } from '../io/clock.js';
+import type { ApplyCall, ReplicaFailure } from '../io/peer.js';
+import { refused } from './failure.js';
+
+const DAMAGED = refused('INVALID_ARGUMENT', 'record: fails its checksum');
+const PLACEMENT_CHANGED = refused(
+  'PLACEMENT_CHANGED',
+  'the request went by an older member list than that of the replica',
+);
+
+export interface ReplicaDoorOptions {
+  readonly nodeId: string;
+  readonly hlc: HybridClock;
+  readonly clock: Clock;
+  readonly maxDriftMs: number;
+  readonly placementVersion: () => number;
+}
+
+/** What is taken at all: intact records, stamps within drift, the placement of now. */
+export class ReplicaDoor {
+  readonly #options: ReplicaDoorOptions;
+  /** Calls refused because their stamp was too far ahead. */
+  driftRefusals = 0;
+
+  constructor(options: ReplicaDoorOptions) {
+    this.#options = options;
+  }
+
+  /** What a record must be before it may wait for a commit; it is judged while the disk is busy with those before it. */
+  judge(call: ApplyCall): ReplicaFailure | undefined {
+    const refusal = this.judgePlacement(call);
+    if (refusal !== undefined) return refusal;
+    if (!isIntact(call.keyHash, call.record)) return DAMAGED;
+    const version = versionOf(call.record);
+    const { clock, maxDriftMs, nodeId, hlc } = this.#options;
+    if (call.source === 'write') {
+      const nowMs = clock.wallMs();
+      if (!admitsCoordinatorStamp(version, nowMs, maxDriftMs)) {
+        this.driftRefusals += 1;
+        return refused(
+          'CLOCK_DRIFT',
+          `the stamp is ${version.wallMs - nowMs} ms ahead of the clock of ${nodeId}, which takes ${REPLICA_DRIFT_FACTOR * maxDriftMs}`,
+        );
+      }
+    }
+    hlc.observe(version);
+    return undefined;
+  }
+
+  judgePlacement(request: { readonly placementVersion: number }): ReplicaFailure | undefined {
+    return request.placementVersion < this.#options.placementVersion()
+      ? PLACEMENT_CHANGED
+      : undefined;
+  }
+}
