@@ -49,7 +49,7 @@ test('a node that starts with a wrong clock is quarantined as soon as its peers 
         placementVersion: 1,
         rumours: [],
       }),
-      ask: async (kind) => (kind === 'introduce' ? introduced : NOT_READY) as never,
+      ask: async (kind) => (kind === 'introduce' ? introduced : NOT_READY),
     };
   };
   const node = await createNode(
