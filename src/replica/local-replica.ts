@@ -47,7 +47,6 @@ import { loadTrees, saveTrees } from './saved-trees.js';
 import type { ReplicaStatus } from './replica-status.js';
 import { ScanQueue } from './scan-queue.js';
 import { ReplicaDoor } from './replica-door.js';
-import type { ReplicaStatus } from './replica-status.js';
 import { Standing } from './standing.js';
 import { Sweeper } from './sweep.js';
 import { TreeAnswers } from './tree-answers.js';
