@@ -1,12 +1,12 @@
-import { KvError } from './core/errors.js';
 import { hash32 } from './core/hash.js';
-import { partitionOf } from './core/placement.js';
+import { partitionOf, PARTITIONS } from './core/placement.js';
 import { readVersion } from './core/version.js';
 import type { Clock } from './io/clock.js';
 import type { PeerComparison } from './maintenance/anti-entropy.js';
 import type { ExchangeResult } from './maintenance/exchange.js';
 import type { Node } from './node.js';
 import type { NodeRepairs } from './wire/cluster-service.js';
+import { explain } from './wire/explanation.js';
 import type {
   BeliefReport,
   HintsReport,
@@ -22,16 +22,43 @@ const REPAIR_WITHIN_MS = 10 * 60_000;
 export function repairsOf(node: Node, clock: Clock): NodeRepairs {
   const { nodeId } = node.welcome();
   return {
-    verify() {
-      const message = 'comparing all replicas is not available yet';
-      return Promise.reject(new KvError('NOT_SUPPORTED', message, { node: nodeId }));
+    async verify({ limit, signal, onProgress, onDifference }) {
+      const startedMs = clock.monotonicMs();
+      const report = await node.verify({
+        deadlineMs: startedMs + REPAIR_WITHIN_MS,
+        maxKeys: limit,
+        signal,
+        onProgress: ({ comparisons, done, suspects }) =>
+          onProgress({
+            partitions: PARTITIONS,
+            // A cluster of one has nothing to compare.
+            done: Math.floor((PARTITIONS * done) / Math.max(comparisons, 1)),
+            differing: suspects,
+          }),
+      });
+      for (const { key, partition, copies } of report.keys) {
+        const { replicas } = explain(hash32(key), copies, clock.wallMs());
+        onDifference({ partition, key, replicas });
+      }
+      return {
+        partitions: PARTITIONS,
+        compared: report.partitionsCompared,
+        differingPartitions: report.partitionsDiffering,
+        differing: report.differing,
+        uncompared: report.uncompared.map(({ nodeId: replica, reason }) => ({
+          node: replica,
+          reason,
+        })),
+        durationMs: tenths(clock.monotonicMs() - startedMs),
+      };
     },
 
-    async repair({ onProgress, onPeer }) {
+    async repair({ signal, onProgress, onPeer }) {
       const results = await node.antiEntropy.repair(
         clock.monotonicMs() + REPAIR_WITHIN_MS,
         (peer, { partitions, done, copied, bytes }) =>
           onProgress({ peer, partitions, done, copied, bytes }),
+        signal,
       );
       for (const { nodeId: peer, result } of results) onPeer(peerRepair(peer, result));
     },

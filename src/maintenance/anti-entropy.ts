@@ -78,6 +78,7 @@ export interface AntiEntropy {
   repair(
     deadlineMs: number,
     onProgress?: (nodeId: string, progress: ExchangeProgress) => void,
+    signal?: AbortSignal,
   ): Promise<readonly RepairReport[]>;
   readonly peers: readonly PeerComparison[];
   readonly totals: AntiEntropyTotals;
@@ -145,6 +146,7 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
     peer: Peer,
     deadlineMs: number,
     onProgress?: (progress: ExchangeProgress) => void,
+    signal?: AbortSignal,
   ): Promise<ExchangeResult> => {
     const { nodeId } = peer;
     urgent.delete(nodeId);
@@ -152,6 +154,7 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
     const result = await turns.exchange(peer, options.sharedWith(nodeId), {
       deadlineMs,
       busy: options.busy,
+      ...(signal === undefined ? {} : { signal }),
       onProgress(progress) {
         const partitionsDiffering = progress.partitions - progress.done;
         comparisons.set(nodeId, { ...before, partitionsDiffering });
@@ -230,7 +233,7 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
       if (!comparing) arm();
     },
 
-    async repair(deadlineMs, onProgress) {
+    async repair(deadlineMs, onProgress, signal) {
       const reports: RepairReport[] = [];
       for (const peer of options.peers()) {
         const { nodeId } = peer;
@@ -238,7 +241,8 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
         let result: ExchangeResult | undefined;
         while (peer.connected && (result === undefined || result.end === 'busy')) {
           if (result !== undefined) await sleep(timers, soonMs());
-          result = await compare(peer, deadlineMs, (progress) => onProgress?.(nodeId, progress));
+          const tell = (progress: ExchangeProgress): void => onProgress?.(nodeId, progress);
+          result = await compare(peer, deadlineMs, tell, signal);
         }
         reports.push({ nodeId, result });
       }

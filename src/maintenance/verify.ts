@@ -1,14 +1,16 @@
+import { NO_FENCE } from '../core/fence.js';
 import { hash32 } from '../core/hash.js';
 import { addPartition, emptyPartitionSet, type PartitionSet } from '../core/partition-set.js';
 import { PARTITIONS, partitionOf, type Placement } from '../core/placement.js';
+import { compareRecords, isTombstone } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
-import type { Peer, ReadCall } from '../io/peer.js';
+import type { Peer, ReadAnswer, ReadCall } from '../io/peer.js';
 import { sleep, type Timers } from '../io/timers.js';
 import { compareReplicas } from './comparison.js';
 import { Dialogue } from './dialogue.js';
 import type { ExchangeTurns } from './exchange-turns.js';
+import { isAtOrBelow } from './key-difference.js';
 import { Pace } from './pace.js';
-import { copyOf, differ, type VerifiedCopy } from './verified-copy.js';
 
 /** What differs is read again after this long, and counts only where it differs still: a write under way is no difference. */
 const SETTLE_MS = 1_000;
@@ -20,6 +22,11 @@ const READS_AT_ONCE = 64;
 const MAX_SUSPECTS = 100_000;
 
 const NO_BYTES = new Uint8Array(0);
+const NOT_CONNECTED: ReadAnswer = {
+  kind: 'unreachable',
+  code: 'UNAVAILABLE',
+  message: 'not connected',
+};
 
 export interface VerifyPorts {
   /** The node that verifies. It may be a replica, or not. */
@@ -55,8 +62,9 @@ export interface VerifyReport {
   readonly partitionsCompared: number;
   /** Replicas that could not be compared, or not to the end. */
   readonly uncompared: readonly UncomparedReplica[];
-  /** Keys on which replicas differ. */
+  /** Keys on which replicas differ, and how many partitions they are of. */
   readonly differing: number;
+  readonly partitionsDiffering: number;
   /** Some of those, in no order. */
   readonly keys: readonly DifferingKey[];
 }
@@ -71,8 +79,14 @@ export interface UncomparedReplica {
 export interface DifferingKey {
   readonly key: Uint8Array;
   readonly partition: number;
-  /** In the order of the preference list. */
+  /** What each replica answered when it was read again, in the order of the preference list. */
   readonly copies: readonly VerifiedCopy[];
+}
+
+/** The header of its record, if it has one; or why it cannot say. */
+export interface VerifiedCopy {
+  readonly node: string;
+  readonly answer: ReadAnswer;
 }
 
 /**
@@ -105,6 +119,7 @@ class Verification {
   readonly #incomplete = new Set<number>();
   readonly #uncompared: UncomparedReplica[] = [];
   #differing = 0;
+  readonly #partitionsDiffering = new Set<number>();
 
   constructor(ports: VerifyPorts, options: VerifyOptions, signal: AbortSignal) {
     this.#ports = ports;
@@ -126,6 +141,7 @@ class Verification {
       partitionsCompared: PARTITIONS - this.#incomplete.size,
       uncompared: this.#uncompared,
       differing: this.#differing,
+      partitionsDiffering: this.#partitionsDiffering.size,
       keys,
     };
   }
@@ -200,7 +216,12 @@ class Verification {
 
   #suspect(key: Uint8Array): void {
     if (this.#suspects.size < MAX_SUSPECTS) this.#suspects.add(nameOf(key));
-    else this.#differing += 1;
+    else this.#count(partitionOf(hash32(key)));
+  }
+
+  #count(partition: number): void {
+    this.#differing += 1;
+    this.#partitionsDiffering.add(partition);
   }
 
   /** Counts the suspects on which replicas differ after a moment still, and gives some of them. */
@@ -215,7 +236,7 @@ class Verification {
       const read = await Promise.all(some.map((name) => this.#read(Buffer.from(name, 'latin1'))));
       for (const one of read) {
         if (!differ(one.copies)) continue;
-        this.#differing += 1;
+        this.#count(one.partition);
         if (told.length < maxKeys) told.push(one);
       }
     }
@@ -234,7 +255,7 @@ class Verification {
         ({ nodeId, peer }) =>
           new Promise<VerifiedCopy>((resolve) => {
             if (peer === undefined) {
-              resolve({ nodeId, kind: 'unknown', reason: 'not connected' });
+              resolve({ node: nodeId, answer: NOT_CONNECTED });
               return;
             }
             const call: ReadCall = {
@@ -243,7 +264,7 @@ class Verification {
               deadlineMs,
               placementVersion: this.#placement.version,
               traceparent: NO_BYTES,
-              onRead: (_, answer) => resolve(copyOf(nodeId, answer)),
+              onRead: (_, answer) => resolve({ node: nodeId, answer }),
             };
             peer.read(call, 0, 'header');
           }),
@@ -264,6 +285,21 @@ class Verification {
 
 function newPair(base: Peer, other: Peer): Pair {
   return { base, other, partitions: emptyPartitionSet(), numbers: [] };
+}
+
+/** A tombstone at or below the fence of a replica that has nothing is what that replica has. Who did not answer has no say. */
+function differ(copies: readonly VerifiedCopy[]): boolean {
+  let newest: Uint8Array | undefined;
+  for (const { answer } of copies) {
+    if (answer.kind !== 'found') continue;
+    if (newest === undefined || compareRecords(answer.header, newest) > 0) newest = answer.header;
+  }
+  return copies.some(({ answer }) => {
+    if (answer.kind === 'found') return compareRecords(answer.header, newest as Uint8Array) !== 0;
+    if (answer.kind !== 'absent') return answer.code === 'RECORD_CORRUPT';
+    if (newest === undefined) return false;
+    return !(isTombstone(newest) && isAtOrBelow(newest, answer.fence ?? NO_FENCE));
+  });
 }
 
 function nameOf(key: Uint8Array): string {

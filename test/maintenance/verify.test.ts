@@ -40,9 +40,9 @@ function told({ keys }: VerifyReport): Record<string, unknown> {
     keys.map(({ key, copies }) => [
       Buffer.from(key).toString(),
       copies
-        .map((copy) => [
-          copy.nodeId,
-          copy.kind === 'record' ? versionOf(copy.header).wallMs - START_WALL_MS : copy.kind,
+        .map(({ node, answer }) => [
+          node,
+          answer.kind === 'found' ? versionOf(answer.header).wallMs - START_WALL_MS : answer.kind,
         ])
         .sort(([a], [b]) => String(a).localeCompare(String(b))),
     ]),
@@ -60,6 +60,7 @@ test('finds nothing where all replicas are equal, by a few bytes from each', asy
     partitionsCompared: 256,
     uncompared: [],
     differing: 0,
+    partitionsDiffering: 0,
     keys: [],
   });
   expect([...far.values()].map(({ asked }) => asked)).toEqual([[], ['digests'], ['digests']]);
@@ -73,7 +74,12 @@ test('tells every key on which any two replicas differ, and what each of them ha
     await three.hold(2, [put('newer', 3)]);
     const before = await Promise.all(NODES.map((_, node) => three.contents(node)));
     const report = await run();
-    expect(report).toMatchObject({ partitionsCompared: 256, uncompared: [], differing: 2 });
+    expect(report).toMatchObject({
+      partitionsCompared: 256,
+      uncompared: [],
+      differing: 2,
+      partitionsDiffering: 2,
+    });
     expect(told(report)).toEqual({
       newer: [
         ['n1', 'absent'],
@@ -120,7 +126,7 @@ test('says which replica it could not compare, and compares the others', async (
     missing: [
       ['n1', 0],
       ['n2', 'absent'],
-      ['n3', 'unknown'],
+      ['n3', 'failed'],
     ],
   });
 });
@@ -157,7 +163,7 @@ test('a record that a replica cannot read is a difference', async () => {
   expect(told(await run())).toEqual({
     torn: [
       ['n1', 0],
-      ['n2', 'unreadable'],
+      ['n2', 'refused'],
       ['n3', 0],
     ],
   });
