@@ -1,4 +1,5 @@
 import type { NodeCoordinator } from '../../src/coordinator/coordinator.js';
+import type { Node } from '../../src/node.js';
 import type { Linker } from '../../src/io/link.js';
 import type { Peer } from '../../src/io/peer.js';
 import type { StoreOpener } from '../../src/io/store.js';
@@ -16,6 +17,8 @@ export interface Defect {
   peer?(peer: Peer, process: SimProcess): Peer;
   /** A node's replica, as it serves others. */
   replica?(replica: Peer, process: SimProcess): Peer;
+  /** A node that has just been put together: whatever of it can be reached may be changed. */
+  node?(node: Node, process: SimProcess): void;
   /** A node's coordinator, as it serves clients. */
   coordinator?(coordinator: NodeCoordinator): NodeCoordinator;
   /** The network, as an SDK sees it. */

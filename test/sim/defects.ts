@@ -16,6 +16,8 @@ import { userKeyOf } from '../../src/replica/layout.js';
 import type { Defect } from './defect.js';
 import type { FaultName } from './faults.js';
 import type { SimProcess } from './process.js';
+import { REPAIR_DEFECTS } from './repair-defects.js';
+import type { Shape } from './shape.js';
 import type { WorkloadName } from './workload.js';
 import {
   callLike,
@@ -40,6 +42,8 @@ export interface KnownDefect extends Defect {
   readonly nodes?: number;
   /** Default: every workload. */
   readonly workloads?: readonly WorkloadName[];
+  /** What else a run of it is drawn like. */
+  readonly shape?: Partial<Shape>;
 }
 
 const APPLIED: ApplyAnswer = { kind: 'applied' };
@@ -374,6 +378,7 @@ export const DEFECTS: readonly KnownDefect[] = [
         link.send(call.kind === 'get' ? callLike(call, { minVersion: new Uint8Array(0) }) : call),
       ),
   },
+  ...REPAIR_DEFECTS,
 ];
 
 /** A record that can be read, and whatever is no record. */

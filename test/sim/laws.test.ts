@@ -54,6 +54,8 @@ function evidence(
       REPLICAS.map(({ node }) => [node, new Map(held === undefined ? [] : [['k', held]])]),
     ),
     dropped: new Map(),
+    behindFences: [],
+    wrongTrees: [],
     damaged: new Set(),
     nodeStamps: [],
     clocksSane: true,

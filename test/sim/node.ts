@@ -153,6 +153,7 @@ export class SimNode {
   #serve(process: SimProcess, node: Node): void {
     this.node = node;
     const { network, defect, onStamp } = this.parts;
+    defect?.node?.(node, process);
     const coordinator = defect?.coordinator?.(node.coordinator) ?? node.coordinator;
     const replica = defect?.replica?.(node.replica, process) ?? node.replica;
     const door = {

@@ -8,6 +8,7 @@ import { checkGenuine } from './check/genuine.js';
 import { checkLinearizable } from './check/linearizable.js';
 import { checkOutcomes } from './check/outcomes.js';
 import { checkRetries } from './check/retries.js';
+import { checkUpkeep } from './check/upkeep.js';
 import { checkVersions } from './check/versions.js';
 import type { Defect } from './defect.js';
 import { DEFAULT_FAULTS, FAULTS, type FaultName } from './faults.js';
@@ -123,6 +124,7 @@ export function judge(
     ...checkOutcomes(history, evidence),
     ...checkExpiry(history, evidence),
     ...checkLinearizable(history),
+    ...checkUpkeep(evidence),
   ];
 }
 
@@ -189,6 +191,7 @@ async function converge(world: World): Promise<void> {
     }
     await kernel.sleep(CONVERGE_LOOK_MS);
   }
+  await world.askScrubs();
   const reader = await world.addClient(shape.nodes);
   for (const key of shape.keys) await reader.get(key, { level: 'QUORUM' });
   await reader.scan('key/', 'key0', false, 7, { level: 'QUORUM' });

@@ -34,12 +34,13 @@ export function wishOf(job: Job): RunWish {
   if (name === undefined) return rest;
   const defect = DEFECTS.find((one) => one.name === name);
   if (defect === undefined) throw new Error(`no defect is called ${name}`);
-  const { faults, workloads, nodes } = defect;
+  const { faults, workloads, nodes, shape } = defect;
   return {
     defect,
     ...(faults === undefined ? {} : { faults }),
     ...(workloads === undefined ? {} : { workloads }),
     ...(nodes === undefined ? {} : { nodes }),
+    ...(shape === undefined ? {} : { shape }),
     ...rest,
   };
 }

@@ -8,6 +8,8 @@ import { decodeRecord, formatDigest, versionOf } from '../../src/core/record.js'
 import { hash32 } from '../../src/core/hash.js';
 import { createPlacement, partitionOf, type Placement } from '../../src/core/placement.js';
 import { DEFAULT_LIMITS, DEFAULT_MAX_DRIFT_MS } from '../../src/core/limits.js';
+import { PARTITION_SET_BYTES } from '../../src/core/partition-set.js';
+import { Trees } from '../../src/replica/trees.js';
 import { ALL_HINTS, ALL_RECORDS, recordKey, userKeyOf } from '../../src/replica/layout.js';
 import { checkEqual } from './check/equal.js';
 import { laterOf, type Evidence, type ReplicaPlace, type StoredRecord } from './check/evidence.js';
@@ -16,6 +18,7 @@ import type { Defect } from './defect.js';
 import { SimDisk } from './disk.js';
 import { Kernel } from './kernel.js';
 import { Network } from './network.js';
+import { FenceWatch } from './fence-watch.js';
 import { SimNode } from './node.js';
 import { MachineClock, START_WALL_MS } from './process.js';
 import { Recorder } from './recorder.js';
@@ -58,6 +61,9 @@ export class World {
   readonly #dropped = new Map<string, string>();
   readonly #nodeStamps: { readonly node: string; readonly version: string }[] = [];
   readonly #backups = new Map<SimNode, SortedEntries>();
+  readonly #fences: FenceWatch;
+  /** What scrubs found on disks that nobody damaged. */
+  readonly #scrubbed: string[] = [];
   readonly #workloads: readonly WorkloadName[];
   /** The version of each record that a flipped bit has hit, on one node at most, by its store key. */
   readonly #damage = new Map<string, Version>();
@@ -77,6 +83,11 @@ export class World {
     const machines = members.length + shape.clients;
     this.network = new Network(this.kernel, createStream(seed, 'network'), machines, tempo);
     this.#placement = createPlacement(members, replication);
+    this.#fences = new FenceWatch({
+      keys: shape.keys,
+      replicasOf: (key) => this.replicasOf(key),
+      diskOf: (id) => this.nodes.find((node) => node.id === id)?.disk,
+    });
     this.#clocks = this.#makeClocks(machines, createStream(seed, 'clocks'));
     this.#hosts = new Map(members.map(({ address }, host) => [address, host]));
     this.nodes = members.map((member, host) => this.#makeNode(member.id, host));
@@ -243,7 +254,30 @@ export class World {
       const [hint] = disk.entries(ALL_HINTS);
       if (hint !== undefined) return `${id} keeps a hint: ${nameOf(hint[0])}`;
     }
-    return '';
+    return this.#wrongTrees()[0] ?? '';
+  }
+
+  /** Asks every node whether its scrub found trees that were wrong. */
+  async askScrubs(): Promise<void> {
+    if (this.#damage.size > 0) return;
+    for (const { id, node } of this.nodes) {
+      const differed = (await node?.replica.status())?.treesDiffered ?? 0;
+      if (differed > 0) this.#scrubbed.push(`${id}: the scrub had to mend ${differed} segments`);
+    }
+  }
+
+  #wrongTrees(): string[] {
+    const all = new Uint8Array(PARTITION_SET_BYTES).fill(0xff);
+    return this.nodes.flatMap(({ id, node, disk }) => {
+      const trees = node?.replica.trees;
+      if (trees?.ready !== true) return [];
+      const told = new Trees();
+      for (const [storeKey, record] of disk.entries(ALL_RECORDS)) {
+        told.replace(hash32(userKeyOf(storeKey)), undefined, record);
+      }
+      const same = Buffer.compare(told.digests(all), trees.digests(all)) === 0;
+      return same ? [] : [`${id}: its trees are not those of its disk`];
+    });
   }
 
   evidence(): Evidence {
@@ -254,6 +288,8 @@ export class World {
       copies: new Map(this.nodes.map((node) => [node.id, copiesOn(node)])),
       dropped: this.#droppedByKey(),
       damaged: this.damagedKeys(),
+      behindFences: this.#fences.behind,
+      wrongTrees: [...this.#wrongTrees(), ...this.#scrubbed],
       nodeStamps: this.#nodeStamps,
       clocksSane: this.clocksSane,
       startWallMs: START_WALL_MS,
@@ -322,6 +358,7 @@ export class World {
   }
 
   #onStored(node: string, storeKey: Uint8Array, value: Uint8Array | undefined): void {
+    this.#fences.onStored(node, storeKey, value);
     if (storeKey[0] !== ALL_RECORDS.gte[0]) return;
     if (value === undefined) {
       this.#onDropped(node, storeKey);

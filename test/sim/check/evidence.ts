@@ -21,6 +21,10 @@ export interface Evidence {
   /** What clocks that are right showed when the run began, and how far that of any node was off at the worst. */
   readonly startWallMs: number;
   readonly clockErrorMs: number;
+  /** Fences that were committed while a replica had not what another one had. */
+  readonly behindFences: readonly { readonly key: string; readonly problem: string }[];
+  /** Trees that are, or were, not those of their disk. */
+  readonly wrongTrees: readonly string[];
   /** Whether a disk was emptied or put back to an older state. */
   readonly forgot: boolean;
 }

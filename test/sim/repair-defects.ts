@@ -1,0 +1,176 @@
+import { isTombstone, versionOf } from '../../src/core/record.js';
+import { isReplicaFailure, type ApplyAnswer, type Peer } from '../../src/io/peer.js';
+import type { AskKind, AskReply, AskRequest } from '../../src/io/peer-asks.js';
+import type { StoreEntry } from '../../src/io/store.js';
+import type { KnownDefect } from './defects.js';
+import type { Shape } from './shape.js';
+import { isRecordKey, wrapPeer, wrapStore } from './wrap.js';
+
+const APPLIED: ApplyAnswer = { kind: 'applied' };
+const NEVER_MS = 1_000_000_000;
+
+/** Nothing but hints brings what was missed. */
+const HINTS_ALONE: Partial<Shape> = {
+  upkeep: {
+    gossipMs: 200,
+    antiEntropyMs: NEVER_MS,
+    fenceEveryMs: NEVER_MS,
+    fenceLagMs: NEVER_MS,
+    scrubMs: NEVER_MS,
+  },
+};
+
+/** Fences as soon and as often as can be. */
+const QUICK_FENCES: Partial<Shape> = {
+  upkeep: { gossipMs: 200, antiEntropyMs: 100, fenceEveryMs: 200, fenceLagMs: 600, scrubMs: 100 },
+};
+
+/** Ways in which nodes could mend each other, and forget what is deleted, wrongly. */
+export const REPAIR_DEFECTS: readonly KnownDefect[] = [
+  {
+    name: 'a tombstone is dropped by its age',
+    laws: 'bd',
+    workloads: ['deletes', 'levels'],
+    store: (opener, process) =>
+      wrapStore(opener, (store) => {
+        const isOld = (key: Uint8Array, value: Uint8Array | undefined): boolean =>
+          value !== undefined &&
+          isRecordKey(key) &&
+          isTombstone(value) &&
+          versionOf(value).wallMs < process.clock.wallMs() - 800;
+        return {
+          get: async (key) => {
+            const value = await store.get(key);
+            return isOld(key, value) ? undefined : value;
+          },
+          getMany: async (keys) => {
+            const values = await store.getMany(keys);
+            return values.map((value, i) =>
+              isOld(keys[i] as Uint8Array, value) ? undefined : value,
+            );
+          },
+          cursor: (range) => {
+            const cursor = store.cursor(range);
+            return {
+              close: () => cursor.close(),
+              async next(count): Promise<readonly StoreEntry[]> {
+                for (;;) {
+                  const entries = await cursor.next(count);
+                  const left = entries.filter(([key, value]) => !isOld(key, value));
+                  if (left.length > 0 || entries.length === 0) return left;
+                }
+              },
+            };
+          },
+        };
+      }),
+  },
+  {
+    name: 'an exchange goes one way: one node gives and is given nothing',
+    laws: 'bd',
+    faults: ['crash', 'cut', 'isolate', 'halves'],
+    nodes: 3,
+    peer: (peer, { name }) =>
+      name === 'n1'
+        ? answering(peer, 'keys', (reply) => ({ ...reply, keys: [], headers: [] }))
+        : peer.nodeId === 'n1'
+          ? wrapPeer(peer, {
+              apply: (call, slot) => {
+                if (call.source === 'write') peer.apply(call, slot);
+                else queueMicrotask(() => call.onApplied(slot, APPLIED));
+              },
+            })
+          : peer,
+  },
+  {
+    name: 'a hint is dropped',
+    laws: 'd',
+    faults: ['cut', 'isolate', 'halves', 'drop'],
+    shape: HINTS_ALONE,
+    node({ replica: { hints } }) {
+      hints.mark = () => {};
+    },
+  },
+  {
+    name: 'a hint is dropped when its delivery fails',
+    laws: 'd',
+    faults: ['cut', 'cut-one-way', 'isolate', 'drop', 'pause'],
+    shape: HINTS_ALONE,
+    node({ replica: { hints } }) {
+      hints.giveBack = (nodeId, mark) => hints.drop(nodeId, mark);
+    },
+  },
+  {
+    name: 'a fence ignores a replica that cannot be reached',
+    laws: 'bj',
+    faults: ['cut', 'isolate', 'halves', 'pause', 'crash'],
+    workloads: ['deletes'],
+    shape: QUICK_FENCES,
+    peer: (peer) => {
+      let consented = answering(peer, 'promise-fence', undefined, (request) => ({
+        kind: 'reply',
+        promised: request.fence,
+        sealed: new Uint8Array(0),
+        committed: new Uint8Array(0),
+        mark: 0,
+      }));
+      consented = answering(consented, 'seal-fence', undefined, () => ({ kind: 'reply' }));
+      consented = answering(consented, 'commit-fence', undefined, () => ({ kind: 'reply' }));
+      return answering(consented, 'digests', undefined, () => ({
+        kind: 'reply',
+        ready: true,
+        equal: true,
+        busy: false,
+        digests: new Uint8Array(0),
+      }));
+    },
+  },
+  {
+    name: 'a fence is committed before replicas were found equal',
+    laws: 'bj',
+    faults: ['cut', 'isolate', 'halves', 'disk-fail', 'crash', 'drop'],
+    workloads: ['deletes'],
+    shape: QUICK_FENCES,
+    peer: (peer) => {
+      const blind = answering(peer, 'digests', (reply) => ({
+        ...reply,
+        equal: true,
+        digests: new Uint8Array(0),
+      }));
+      // What was seen to change since does not count either.
+      return answering(blind, 'seal-fence', undefined, () => ({ kind: 'reply' }));
+    },
+  },
+  {
+    name: 'a tree is not told of one kind of change',
+    laws: 'k',
+    shape: { upkeep: { ...QUICK_FENCES.upkeep, scrubMs: NEVER_MS } as Shape['upkeep'] },
+    node({ replica: { trees } }) {
+      const replace = trees.replace.bind(trees);
+      // A new key whose hash is odd.
+      trees.replace = (keyHash, before, after) => {
+        if (before !== undefined || (keyHash & 1) === 0) replace(keyHash, before, after);
+      };
+    },
+  },
+];
+
+/** Another answer than the peer gives: `change` to what it replied, `instead` of a failure. */
+export function answering<A extends AskKind>(
+  peer: Peer,
+  asked: A,
+  change?: (reply: AskReply<A>, request: AskRequest<A>) => AskReply<A>,
+  instead?: (request: AskRequest<A>) => AskReply<A>,
+): Peer {
+  return wrapPeer(peer, {
+    async ask(kind, request, deadlineMs) {
+      const answer = await peer.ask(kind, request, deadlineMs);
+      if ((kind as AskKind) !== asked) return answer;
+      const ours = request as unknown as AskRequest<A>;
+      const changed = isReplicaFailure(answer)
+        ? (instead?.(ours) ?? answer)
+        : (change?.(answer as unknown as AskReply<A>, ours) ?? answer);
+      return changed as typeof answer;
+    },
+  });
+}
