@@ -192,7 +192,7 @@ function logOf(process: SimProcess): Log {
   const say = (fields: object, message: string) => {
     process.say(`log: ${message} ${JSON.stringify(fields, (_, value: unknown) => plain(value))}`);
   };
-  return { debug: () => {}, info: say, warn: say, error: say };
+  return { debug: say, info: say, warn: say, error: say };
 }
 
 function plain(value: unknown): unknown {
