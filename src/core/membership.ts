@@ -68,11 +68,12 @@ export class Membership {
   readonly #suspicionRounds: number;
   /** Suspects, and how many rounds each has had to refute it. */
   readonly #suspects = new Map<string, number>();
-  /** What is new, and how often it has been passed on. */
+  /** What is new, and how often it has been passed on; the next to be passed on first. */
   readonly #fresh = new Map<string, number>();
   readonly #order: readonly string[];
   #next = 0;
   #strangers = 0;
+  #refutations = 0;
 
   /** The node itself is alive in `generation`; of the others nobody has heard anything, so they are taken to be alive. */
   constructor(
@@ -99,6 +100,11 @@ export class Membership {
   /** Rumours of nodes that are no members. */
   get strangers(): number {
     return this.#strangers;
+  }
+
+  /** How often something untrue of the node itself was refuted. */
+  get refutations(): number {
+    return this.#refutations;
   }
 
   get self(): Rumour {
@@ -172,7 +178,7 @@ export class Membership {
 
   /**
    * What a message to `to` is to carry, at most {@link MAX_RUMOURS}: the node itself, what is wrongly or no longer believed of
-   * the receiver so that it can refute it, what is new and has been passed on least, and one of all in turn. `itself`: what
+   * the receiver so that it can refute it, some of what is new, and one of all in turn. `itself`: what
    * the receiver has just said of itself.
    */
   news(to: string, itself?: Rumour): Rumour[] {
@@ -184,16 +190,24 @@ export class Membership {
     ) {
       news.push(ofReceiver);
     }
-    const fresh = [...this.#fresh].filter(([id]) => id !== to);
-    if (fresh.length > MAX_RUMOURS - 1 - news.length) fresh.sort(([, a], [, b]) => a - b);
-    for (const [id, sends] of fresh.slice(0, MAX_RUMOURS - 1 - news.length)) {
+    const passedOn: string[] = [];
+    for (const id of this.#fresh.keys()) {
+      if (news.length === MAX_RUMOURS - 1) break;
+      if (id === to) continue;
       news.push(this.of(id) as Rumour);
-      if (sends + 1 < this.#sends) this.#fresh.set(id, sends + 1);
-      else this.#fresh.delete(id);
+      passedOn.push(id);
     }
+    for (const id of passedOn) this.#wasPassedOn(id);
     const inTurn = this.of(this.#order[this.#next++ % this.#order.length] as string) as Rumour;
     if (!news.includes(inTurn)) news.push(inTurn);
     return news;
+  }
+
+  /** It goes behind all that is new, until it has been told often enough. */
+  #wasPassedOn(nodeId: string): void {
+    const sends = (this.#fresh.get(nodeId) ?? 0) + 1;
+    this.#fresh.delete(nodeId);
+    if (sends < this.#sends) this.#fresh.set(nodeId, sends);
   }
 
   #hearOfItself(rumour: Rumour, self: Rumour, nowMs: number): RumourFate {
@@ -202,6 +216,7 @@ export class Membership {
     if (rumour.generation === self.generation && isTrue) return 'old';
     // A generation above what is said comes of an earlier start by a clock that was ahead.
     this.#believe({ ...self, generation: rumour.generation + 1 }, nowMs);
+    this.#refutations++;
     return 'refuted';
   }
 

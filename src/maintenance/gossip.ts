@@ -141,6 +141,11 @@ export class Gossip {
     return this.#members.strangers;
   }
 
+  /** How often others had it wrong about this node, and were told so. */
+  get refutations(): number {
+    return this.#members.refutations;
+  }
+
   /** Where the member is; undefined when there is no such member. */
   addressOf(nodeId: string): string | undefined {
     return this.#members.of(nodeId)?.address;

@@ -115,11 +115,12 @@ export class Probe {
       (await waits.within(this.#reachedBy(relays(), direct, endAtMs), endAtMs)) ||
       // Nobody could reach it so far. It may still be heard, for as long as it has.
       (await waits.until(endAtMs));
+    const slept = sleptSince(endAtMs, clock.monotonicMs(), intervalMs);
+    // Where its link has opened meanwhile, it has been pinged again.
+    const answers = reached || (await (this.#ping ?? UNREACHED));
     this.#probing = false;
-    const nowMs = clock.monotonicMs();
-    if (reached || waits.stopped || this.heardAtMs >= beganAtMs) return;
-    if (sleptSince(endAtMs, nowMs, intervalMs)) return;
-    this.missedAtMs = nowMs;
+    if (answers || slept || waits.stopped || this.heardAtMs >= beganAtMs) return;
+    this.missedAtMs = clock.monotonicMs();
     onMissed(this);
   }
 

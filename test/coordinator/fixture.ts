@@ -56,6 +56,8 @@ export interface World {
   /** `n2 owed k` and so on, in order. */
   readonly owed: string[];
   readonly observed: Version[];
+  /** Nodes that answered while they were believed to be suspect or dead. */
+  readonly alive: string[];
   quarantined: boolean;
 }
 
@@ -71,10 +73,12 @@ export function createWorld(options: WorldOptions): World {
   const time = options.time ?? createVirtualTime(START_MS);
   const owed: string[] = [];
   const observed: Version[] = [];
+  const alive: string[] = [];
   const world: World = {
     time,
     owed,
     observed,
+    alive,
     quarantined: false,
     coordinator: createCoordinator({
       nodeId: options.self ?? 'n1',
@@ -89,6 +93,7 @@ export function createWorld(options: WorldOptions): World {
       observe: (version) => observed.push(version),
       quarantined: () => world.quarantined,
       owed: (nodeId, key) => owed.push(`${nodeId} ${Buffer.from(key).toString('utf8')}`),
+      onAlive: (nodeId) => alive.push(nodeId),
       ...(options.inFlight === undefined ? {} : { inFlight: options.inFlight }),
     }),
   };
