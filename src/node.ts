@@ -233,6 +233,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     timers,
     random,
     log,
+    serving: () => replica.connected,
     busy: () => foreground.busy,
     isCatchingUp: (id) => catchUp.isUnderWay(id),
   });

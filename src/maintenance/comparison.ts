@@ -12,6 +12,8 @@ import { differingPartitions, differingSegments, type DifferingPartitions } from
 const LOOKS_AT_ONCE = 32;
 /** Partitions whose keys are compared at once. Of each, two lists of keys are in memory, of 256 KiB at most. */
 const PARTITIONS_AT_ONCE = 8;
+/** While this node has work in the foreground: listing keys reads the disks of both. */
+const BUSY_PARTITIONS_AT_ONCE = 2;
 /** Segments listed in one ask at most, so that nobody waits long behind it. */
 const SEGMENTS_AT_ONCE = 128;
 
@@ -44,7 +46,8 @@ export async function compareReplicas(
   if (segments.size > 0 && options.settleMs > 0) await settle(dialogue, first, segments, options);
   if (dialogue.over) return;
   options.onPartitions(segments.size);
-  await forEach([...segments], PARTITIONS_AT_ONCE, async ([partition, differing]) => {
+  const atOnce = dialogue.busy ? BUSY_PARTITIONS_AT_ONCE : PARTITIONS_AT_ONCE;
+  await forEach([...segments], atOnce, async ([partition, differing]) => {
     await compareSegments(dialogue, partition, differing, options);
     if (!dialogue.over) options.onDone(partition);
   });

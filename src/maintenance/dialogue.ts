@@ -69,6 +69,11 @@ export class Dialogue {
     if (signal?.aborted === true) this.#onAbort();
   }
 
+  /** Whether the node has work in the foreground. */
+  get busy(): boolean {
+    return this.#options.pace.busy;
+  }
+
   get over(): boolean {
     return this.#end !== undefined;
   }
