@@ -87,12 +87,14 @@ export function summaryLines({ summary, differences }: Verification): string[] {
   const { partitions, compared, differing, differingPartitions, uncompared, durationMs } = summary;
   const took = formatDuration(durationMs);
   const missing = uncompared.map(({ node, reason }) => `${node} was not compared: ${reason}`);
-  const all =
-    compared === partitions
-      ? `all ${partitions} partitions`
-      : `the ${compared} of ${partitions} partitions whose replicas all answered`;
   if (differing === 0) {
-    return [`The replicas hold the same, in ${all}. Looked through in ${took}.`, ...missing];
+    return compared === partitions
+      ? [`All replicas of all keys hold the same. Looked through in ${took}.`]
+      : [
+          `No difference was found, but only ${compared} of ${partitions} partitions have replicas that could all be compared.` +
+            ` Looked through in ${took}.`,
+          ...missing,
+        ];
   }
   const unlisted = differing - differences.length;
   return [

@@ -103,11 +103,11 @@ describe('verify', () => {
 
   test('says in a sentence what was found', () => {
     expect(summaryLines(verification())).toEqual([
-      'The replicas hold the same, in all 256 partitions. Looked through in 1 s.',
+      'All replicas of all keys hold the same. Looked through in 1 s.',
     ]);
     const uncompared = [{ node: 'n3', reason: 'it is down' }];
     expect(summaryLines(verification({ compared: 200, uncompared }))).toEqual([
-      'The replicas hold the same, in the 200 of 256 partitions whose replicas all answered. Looked through in 1 s.',
+      'No difference was found, but only 200 of 256 partitions have replicas that could all be compared. Looked through in 1 s.',
       'n3 was not compared: it is down',
     ]);
     const found = verification({ differing: 1_201, differingPartitions: 2 });
