@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import { KvError } from '../src/core/errors.js';
 import { DEFAULT_LIMITS, DEFAULT_MAX_DRIFT_MS } from '../src/core/limits.js';
 import type { Member } from '../src/core/placement.js';
+import { DEFAULT_TEMPO, type Tempo } from '../src/core/tempo.js';
 
 /** Everything a node is told at its start. One schema, whichever of the three sources a value comes from. */
 export interface NodeConfig {
@@ -18,6 +19,7 @@ export interface NodeConfig {
   readonly data: string;
   readonly maxDriftMs: number;
   readonly maxValueBytes: number;
+  readonly tempo: Tempo;
   /** How long a stop waits for requests under way. */
   readonly graceMs: number;
   readonly trustFolder: boolean;
@@ -62,6 +64,11 @@ export const SETTINGS: readonly Setting[] = [
     name: 'max-value-bytes',
     placeholder: 'BYTES',
     help: `largest value, 1 to 2097152 (default: ${DEFAULT_LIMITS.maxValueBytes})`,
+  },
+  {
+    name: 'anti-entropy-ms',
+    placeholder: 'MS',
+    help: `how often the node compares what it holds with one of its peers, 100 to 86400000 (default: ${DEFAULT_TEMPO.antiEntropyMs})`,
   },
   {
     name: 'grace-ms',
@@ -138,6 +145,7 @@ const schemas = {
   data: v.pipe(v.string(), v.minLength(1, 'must not be empty')),
   'max-drift-ms': wholeNumber(10, 60_000),
   'max-value-bytes': wholeNumber(1, 2_097_152),
+  'anti-entropy-ms': wholeNumber(100, 86_400_000),
   'grace-ms': wholeNumber(0, 600_000),
   'trust-folder': yesOrNo(),
   'unsafe-faults': yesOrNo(),
@@ -227,6 +235,10 @@ function complete(values: Values, isTerminal: boolean): NodeConfig {
     data: values.data ?? missing('data'),
     maxDriftMs: values['max-drift-ms'] ?? DEFAULT_MAX_DRIFT_MS,
     maxValueBytes: values['max-value-bytes'] ?? DEFAULT_LIMITS.maxValueBytes,
+    tempo: {
+      ...DEFAULT_TEMPO,
+      antiEntropyMs: values['anti-entropy-ms'] ?? DEFAULT_TEMPO.antiEntropyMs,
+    },
     graceMs: values['grace-ms'] ?? 10_000,
     trustFolder: values['trust-folder'] ?? false,
     unsafeFaults: values['unsafe-faults'] ?? false,

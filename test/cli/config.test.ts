@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { environmentName, loadConfig, SETTINGS, type ConfigSources } from '../../cli/config.js';
 import { KvError } from '../../src/core/errors.js';
+import { DEFAULT_TEMPO } from '../../src/core/tempo.js';
 
 const MEMBERS = 'n1=127.0.0.1:7101/z1,n2=127.0.0.1:7102/z2';
 const COMPLETE = { node: 'n1', members: MEMBERS, data: 'data' };
@@ -62,6 +63,7 @@ describe('the configuration of a node', () => {
       data: 'data',
       maxDriftMs: 500,
       maxValueBytes: 1_048_576,
+      tempo: DEFAULT_TEMPO,
       graceMs: 10_000,
       trustFolder: false,
       unsafeFaults: false,
@@ -91,6 +93,7 @@ describe('the configuration of a node', () => {
       data: 'd',
       'max-drift-ms': '11',
       'max-value-bytes': '12',
+      'anti-entropy-ms': '1000',
       'grace-ms': '13',
       'trust-folder': 'true',
       'unsafe-faults': 'true',
@@ -131,6 +134,7 @@ describe('the configuration of a node', () => {
     ['--replication', { replication: '1.5' }, 'whole number from 1 to 5'],
     ['--listen', { listen: '127.0.0.1:70000' }, 'port of 1 to 65535'],
     ['--cluster', { cluster: 'a b' }, '1 to 64 characters'],
+    ['--anti-entropy-ms', { 'anti-entropy-ms': '99' }, 'whole number from 100 to 86400000'],
     ['--members', { members: 'n1' }, 'is not ID=HOST:PORT'],
     ['--members', { members: `${MEMBERS},n1=127.0.0.1:1` }, 'names a node id twice'],
     ['--members', { members: `${MEMBERS},n9=127.0.0.1:7101` }, 'names an address twice'],
