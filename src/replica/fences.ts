@@ -119,7 +119,7 @@ export class Fences {
     const { partition, fence } = request;
     this.#table.set(partition, promiseFence(this.#table.of(partition), fence));
     // Copies that are taken while it is being written are no part of what will be compared.
-    const mark = this.#table.mark(partition);
+    const mark = this.#mark(partition);
     const failure = await this.#write(partition);
     if (failure !== undefined) return failure;
     return { kind: 'reply', ...this.#table.of(partition), mark };
@@ -132,7 +132,7 @@ export class Fences {
     const state = this.#table.of(partition);
     const sealed = sealFence(state, fence);
     if (sealed === undefined) return OTHER_PROMISE;
-    if (sealed !== state && mark !== this.#table.mark(partition)) return DISTURBED;
+    if (sealed !== state && mark !== this.#mark(partition)) return DISTURBED;
     return this.#settle(partition, sealed);
   }
 
@@ -172,11 +172,6 @@ export class Fences {
     this.#hidden.drop(partition);
   }
 
-  /** A record of the partition was changed by other means than `apply`: no fence may rely on what was compared before. */
-  disturb(partition: number): void {
-    this.#table.disturb(partition);
-  }
-
   /** Goes on with what is hidden and still on disk, as after a crash. Resolves when nothing of it is left or the disk failed. */
   dropHidden(): Promise<void> {
     return this.#hidden.dropAll();
@@ -189,6 +184,11 @@ export class Fences {
 
   stop(): void {
     this.#hidden.stop();
+  }
+
+  /** What is mended counts like a copy: each puts a record in the place of another. */
+  #mark(partition: number): number {
+    return this.#table.mark(partition) + this.#options.known.corrupt.mended;
   }
 
   async #settle(partition: number, state: FenceState): Promise<typeof DONE | ReplicaFailure> {
