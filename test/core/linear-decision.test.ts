@@ -54,9 +54,9 @@ class Register {
   }
 }
 
-function write(value: string | undefined, expect?: Expectation): Change {
+function write(value: string | undefined, expected?: Expectation): Change {
   const next = value === undefined ? {} : { value: Buffer.from(value) };
-  return { kind: 'write', next, ...(expect === undefined ? {} : { expect }) };
+  return { kind: 'write', next, ...(expected === undefined ? {} : { expect: expected }) };
 }
 
 describe('a round of a key', () => {
@@ -139,7 +139,7 @@ describe('a round of a key', () => {
 
   test('applies a request once, however often and in whatever order it is sent', () => {
     const change = fc.oneof(
-      fc.constant('plain'),
+      fc.constant('plain' as const),
       fc.record({ id: fc.integer({ min: 1, max: 30 }), asks: fc.boolean() }),
     );
     fc.assert(
@@ -152,7 +152,7 @@ describe('a round of a key', () => {
             register.plain(`p${i}`);
             continue;
           }
-          const { id, asks } = step as { id: number; asks: boolean };
+          const { id, asks } = step;
           const stamp = at(1_000 + id * 5);
           const before = register.value;
           const answer = register.run(stamp, asks ? { kind: 'outcome' } : write(`w${id}.${i}`));

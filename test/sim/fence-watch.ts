@@ -68,13 +68,15 @@ export class FenceWatch {
         record === undefined || compareRecords(record, alive.record as Uint8Array) !== 0,
     );
     if (other === undefined) return;
-    const says = (record: Uint8Array | undefined): string =>
-      record === undefined
-        ? 'nothing'
-        : `${formatVersion(versionOf(record))} ${formatDigest(record)}${isTombstone(record) ? ' (tombstone)' : ''}`;
     this.behind.push({
       key,
       problem: `${node} committed the fence ${formatVersion(readVersion(fence, 0))} while ${alive.node} has ${says(alive.record)} and ${other.node} has ${says(other.record)}`,
     });
   }
+}
+
+function says(record: Uint8Array | undefined): string {
+  if (record === undefined) return 'nothing';
+  const what = isTombstone(record) ? 'the tombstone' : formatDigest(record);
+  return `${formatVersion(versionOf(record))} ${what}`;
 }
