@@ -162,8 +162,8 @@ function answering<A extends AskKind>(
     async ask(kind, request, deadlineMs) {
       const answer = await peer.ask(kind, request, deadlineMs);
       if (kind !== (asked as string)) return answer;
-      if (isReplicaFailure(answer)) return (instead?.(request as never) as never) ?? answer;
-      return (change?.(answer as never, request as never) as never) ?? answer;
+      if (isReplicaFailure(answer)) return (instead?.(request) as never) ?? answer;
+      return (change?.(answer, request) as never) ?? answer;
     },
   });
 }

@@ -246,7 +246,8 @@ export class World {
 
   /** In what the disks do not agree yet, in words; empty: all replicas are equal, and nobody is owed anything. */
   disagreement(): string {
-    const damaged = [...this.damagedKeys()];
+    // A record of which there is no other copy stays as it is.
+    const damaged = [...this.damagedKeys()].filter((key) => this.replicasOf(key).length > 1);
     if (damaged.length > 0) return `damaged: ${damaged.join(' ')}`;
     const [unequal] = checkEqual(this.evidence());
     if (unequal !== undefined) return `${unequal.key}: ${unequal.problem}`;
@@ -270,7 +271,7 @@ export class World {
     const all = new Uint8Array(PARTITION_SET_BYTES).fill(0xff);
     return this.nodes.flatMap(({ id, node, disk }) => {
       const trees = node?.replica.trees;
-      if (trees?.ready !== true) return [];
+      if (trees?.ready !== true || disk.flippedKeys().length > 0) return [];
       const told = new Trees();
       for (const [storeKey, record] of disk.entries(ALL_RECORDS)) {
         told.replace(hash32(userKeyOf(storeKey)), undefined, record);

@@ -100,7 +100,10 @@ function checkKey(
   }
   for (const { entry } of readings) {
     const { minVersion, version } = entry;
-    if (minVersion !== undefined && version !== undefined && version < minVersion) {
+    if (minVersion === undefined || version === undefined) continue;
+    // Nothing at all is as new as the newest tombstone that it may have been.
+    const least = version === '' ? (evidence.dropped.get(key) ?? '') : version;
+    if (least < minVersion) {
       const problem = `read ${version || 'nothing'}, though not less than ${minVersion} was asked for`;
       violations.push({ law: LAW, key, problem, entries: [entry] });
     }
