@@ -229,7 +229,7 @@ export class FenceWorld {
     if (first !== undefined && compareFences(versionIn(first), this.#floor) < 0) {
       this.complaints.push('what is left is older than what was acknowledged');
     }
-    if (first === undefined && !this.#isDeleted(this.#floor, undefined)) {
+    if (first === undefined && !this.#isDeleted(this.#floor)) {
       this.complaints.push('what was acknowledged is gone');
     }
   }
@@ -263,7 +263,8 @@ export class FenceWorld {
     }
     const replica = this.#any(this.replicas);
     const { mix } = this;
-    let choice = this.#random.fraction() * (mix.late + mix.write + mix.read + mix.copy + mix.crash + 2);
+    let choice =
+      this.#random.fraction() * (mix.late + mix.write + mix.read + mix.copy + mix.crash + 2);
     if ((choice -= mix.late) < 0) {
       this.#underWay.push(...this.#delayed.splice(this.#below(this.#delayed.length), 1));
     } else if ((choice -= mix.write) < 0) {
@@ -365,20 +366,20 @@ export class FenceWorld {
     this.done.reads += 1;
     if (record === undefined) {
       if (floor.length > 0) this.done.fencedAnswers += 1;
-      if (!this.#isDeleted(floor, undefined)) {
+      if (!this.#isDeleted(floor)) {
         this.complaints.push(`absent was read, though ${nameOf(floor)} was there`);
       }
       return;
     }
     if (compareFences(versionIn(record), floor) < 0) {
-      if (isTombstone(record) && this.#isDeleted(floor, undefined)) return;
+      if (isTombstone(record) && this.#isDeleted(floor)) return;
       this.complaints.push(`${nameOf(versionIn(record))} was read after ${nameOf(floor)}`);
     }
     this.#raiseFloor(versionIn(record));
   }
 
   /** Whether the key has been deleted at or above this version. */
-  #isDeleted(version: Uint8Array, _: undefined): boolean {
+  #isDeleted(version: Uint8Array): boolean {
     return (
       version.length === 0 || this.#deletes.some((deleted) => compareFences(deleted, version) >= 0)
     );
