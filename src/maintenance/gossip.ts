@@ -320,7 +320,7 @@ export class Gossip {
     const { seeds = [], askSeed, clock, intervalMs } = this.#options;
     const seed = seeds[this.#rounds % seeds.length];
     if (seed === undefined || askSeed === undefined || this.#askingSeed) return;
-    if (this.#probes.some(({ peer }) => peer.connected)) return;
+    if (this.#probes.length === 0 || this.#probes.some(({ peer }) => peer.connected)) return;
     this.#askingSeed = true;
     const deadlineMs = clock.monotonicMs() + SEED_ROUNDS * intervalMs;
     void this.#learnFrom(askSeed(seed, deadlineMs)).finally(() => {

@@ -11,6 +11,8 @@ const DEVIATION_PARTS = 40;
 const PATIENCE_ROUNDS = 5;
 /** Of the time that a link is given, those who are asked have this much again: they have a way more to go. */
 const RELAY_SHARE = 1.5;
+/** Of a round. A probe is over before the next round begins, so that each round may begin one. */
+const PROBE_SHARE = 0.9;
 /** What should have happened this part of a round ago tells of the own sleep, and of nobody else. */
 const SLEPT_PARTS = 2;
 
@@ -108,7 +110,7 @@ export class Probe {
     const { clock, intervalMs, waits, onMissed } = this.#ports;
     const beganAtMs = clock.monotonicMs();
     const { timeoutMs } = this.#rhythm;
-    const endAtMs = beganAtMs + Math.max(intervalMs, (1 + RELAY_SHARE) * timeoutMs);
+    const endAtMs = beganAtMs + Math.max(PROBE_SHARE * intervalMs, (1 + RELAY_SHARE) * timeoutMs);
     const direct = this.ping(endAtMs);
     const reached =
       (await waits.within(direct, beganAtMs + timeoutMs)) ||

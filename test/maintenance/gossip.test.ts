@@ -230,6 +230,18 @@ describe('what it costs', () => {
   });
 });
 
+test('a member that is silent is pinged in every round all the same', () => {
+  const net = new GossipNet({ nodes: 3 });
+  return running(net, async (host) => {
+    host('n2').pause();
+    await net.pass(10);
+    net.cost.messages = 0;
+    await net.pass(10);
+    // The two others ping each other, and are answered, and ping the silent one.
+    expect(net.cost.messages).toBe(10 * (2 * 2 + 2));
+  });
+});
+
 describe('steering', () => {
   test('goes by what the node hears itself: who answers a request is alive again at once', () => {
     const net = new GossipNet({ nodes: 3 });
@@ -240,8 +252,8 @@ describe('steering', () => {
       host('n1').gossip?.heard('n2');
       expect(host('n1').standings.get('n2')).toBe('alive');
       expect(host('n1').belief('n2').status).toBe('suspect');
-      // It was told so, and has refuted it, before the next round.
-      await net.pass(0.1);
+      // The next ping tells it so, and it refutes it.
+      await net.pass(1);
       expect(host('n1').belief('n2').status).toBe('alive');
     });
   });
