@@ -1,3 +1,4 @@
+import { backoffMs } from '../core/backoff.js';
 import { KvError, type ErrorCode } from '../core/errors.js';
 import { createPlacement, partitionOf, type Placement } from '../core/placement.js';
 import type { Link, Linker, LinkState, NodePong, Welcome } from '../io/link.js';
@@ -16,8 +17,8 @@ const TRIED = 32;
 const SLOW_FACTOR = 3;
 const SLOW_MARGIN_MS = 10;
 
-/** So often is a node asked whether members that are not connected have moved. */
-const LOOK_MS = 10_000;
+/** How long until a node is asked again whether members that are not connected have moved. */
+const LOOK_AGAIN = { baseMs: 2_000, maxMs: 30_000 };
 
 /** What a route is asked for. */
 export interface RouteRequest {
@@ -167,11 +168,14 @@ export class ClusterMap {
    */
   lookForMoved(nowMs: number): void {
     if (nowMs < this.#lookAgainMs || this.#looking !== undefined) return;
-    if (this.#byMember.every((node) => node?.open === true)) return;
+    if (this.#byMember.every((node) => node?.open === true)) {
+      this.#looks = 0;
+      return;
+    }
     const open = this.#nodes.filter((node) => node.open);
-    const asked = open[this.#looks++ % open.length];
+    const asked = open[this.#looks % open.length];
     if (asked === undefined) return;
-    this.#lookAgainMs = nowMs + LOOK_MS;
+    this.#lookAgainMs = nowMs + backoffMs(LOOK_AGAIN, this.#looks++, 1);
     const link = this.#linker.open(asked.endpoint, (state) => {
       if (this.#looking !== link) return;
       this.#looking = undefined;
