@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { formatCount } from '../cli/durations.js';
 import { renderTable } from '../cli/output.js';
 import { KvError } from '../src/core/errors.js';
+import type { VerifySummaryReport } from '../src/wire/repair-reports.js';
 import type { UnaryClient } from '../src/wire/unary-client.js';
 import { Problem } from './problem.js';
 
@@ -116,6 +117,16 @@ export async function play(demo: Demo): Promise<void> {
   await until(demo, 'no hints are owed', async () => (await owedTo(demo, n3.id)) === 0);
   say('');
   say(holdingTable(await holdings(demo, expected)));
+  const verdict = await n1.client.verify({ onProgress: () => {}, onDifference: () => {} });
+  say(`   ${verdictText(verdict)}\n`);
+}
+
+/** What `kvctl verify` would say, in a line. */
+function verdictText({ differing, compared, partitions }: VerifySummaryReport): string {
+  if (differing > 0) return `All copies of all keys were compared: ${differing} differ.`;
+  return compared === partitions
+    ? 'All copies of all keys were compared: they are equal.'
+    : 'Not all copies could be compared yet.';
 }
 
 /** What the keys are on `entries`, where `expected` is the newest of each. */

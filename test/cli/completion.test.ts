@@ -13,6 +13,9 @@ describe('completing a command line', () => {
     expect(words('')).toEqual(expect.arrayContaining(['get', 'put', 'import', 'cluster', 'serve']));
     expect(words('clu')).toEqual(['cluster']);
     expect(words('cluster', '')).toEqual(expect.arrayContaining(['status', 'members']));
+    expect(words('ver')).toEqual(['verify', 'version']);
+    expect(words('repair', '--n')).toEqual(['--node']);
+    expect(words('verify', '--l')).toEqual(['--limit']);
     expect(words('--endpoints', 'a:1', 'node', 'st')).toEqual(['status']);
   });
 
