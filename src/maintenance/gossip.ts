@@ -203,7 +203,11 @@ export class Gossip {
       log.warn({ peer: nodeId }, `${nodeId} is dead: it has not refuted that it is suspected`);
       this.#settle(this.#probeOf.get(nodeId));
     }
-    for (const probe of this.#targets()) void probe.run(() => this.#relaysFor(probe));
+    for (const probe of this.#targets()) {
+      // At the start links are only opening: that one is not open yet is no reason to suspect anybody.
+      if (this.#rounds === 1) void probe.ping(nowMs + intervalMs);
+      else void probe.run(() => this.#relaysFor(probe));
+    }
     this.#askSeed();
   }
 
