@@ -34,8 +34,10 @@ export async function demo(at: Workplace): Promise<void> {
   } finally {
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
     const ids = asleep.map(({ id }) => id);
-    if (before === undefined) await wipe(quiet);
-    else if (ids.length > 0) await down(quiet, ids);
+    if (before === undefined) {
+      // Nothing is there when it could not be started.
+      if (readState(at.stateFolder) !== undefined) await wipe(quiet);
+    } else if (ids.length > 0) await down(quiet, ids);
   }
   at.say(
     before === undefined
@@ -70,11 +72,14 @@ async function playOn(
       signal,
     });
   } finally {
-    await heal(quiet);
-    await deleteKeys((nodes[0] as DemoNode).client, prefix);
-    for (const { client, impatient } of nodes) {
-      client.close();
-      impatient.close();
+    try {
+      await heal(quiet);
+      await deleteKeys((nodes[0] as DemoNode).client, prefix);
+    } finally {
+      for (const { client, impatient } of nodes) {
+        client.close();
+        impatient.close();
+      }
     }
   }
 }

@@ -147,7 +147,8 @@ export class ServerChannel {
   drain(): void {
     if (this.#closing || this.#ended) return;
     if (this.#greeted) {
-      const frame = this.#newFrame(this.#host.sender?.lives);
+      // Nothing of lives: what has gathered is still to be sent under those that it was answered in.
+      const frame = this.#newFrame(undefined);
       frame.closing();
       this.#write(frame);
     }

@@ -325,6 +325,24 @@ describe('what frames say of their sender', () => {
     expect(lives).toEqual(['12345678', 'answer', '22345678', 'answer']);
   });
 
+  test('keeps its order when the node stops in the turn of an answer', async () => {
+    const told: string[] = [];
+    const { peer, remote } = await pair({
+      onLives: ({ incarnation }) => told.push(Buffer.from(incarnation).toString()),
+    });
+    remote.replica.hold = true;
+    const attempt = new Attempt(text('k'), recordOf('k', 'v', 5));
+    peer.apply(attempt, 0);
+    await until(() => remote.replica.held.length === 1);
+    remote.replica.release();
+    remote.replica.lives = LATER;
+    const closing = remote.server.close(500);
+    await until(() => attempt.applied.length === 1);
+    expect(attempt.applied).toEqual([[0, { kind: 'applied' }]]);
+    expect(told).toEqual(['12345678']);
+    await closing;
+  });
+
   test('is not heard of a node of which nothing is, and is made up for afterwards', async () => {
     const faults = new InjectedFaults();
     const lives: Lives[] = [];
