@@ -269,8 +269,9 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     tempo,
     sharedWith: (id) => shared.get(id) as PartitionSet,
     newRefill: (signal) => {
-      const self = replica.whileRefilling;
-      return new Refill({ self, clock, timers, placementVersion: () => placement.version }, signal);
+      const { whileRefilling: self, fences } = replica;
+      const placementVersion = () => placement.version;
+      return new Refill({ self, fences, clock, timers, placementVersion }, signal);
     },
     clock,
     timers,

@@ -39,7 +39,7 @@ export interface AdmissionOptions {
    */
   readonly tempo: Pick<Tempo, 'gossipMs'>;
   readonly sharedWith: (nodeId: string) => PartitionSet;
-  readonly newRefill: (signal: AbortSignal) => Pick<Refill, 'from'>;
+  readonly newRefill: (signal: AbortSignal) => Pick<Refill, 'from' | 'finish'>;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly log: Log;
@@ -200,7 +200,13 @@ class ReplicaAdmission {
     const sources = new Set<string>();
     while (isCurrent()) {
       const lacking = groups.filter((group) => !refills(group, sources));
-      if (lacking.length === 0) return this.#serve();
+      if (lacking.length === 0) {
+        const problem = await refill.finish();
+        if (problem === undefined) return isCurrent() ? this.#serve() : undefined;
+        standing.explain(`${standing.cause}; ${problem}, and it tries again`);
+        await this.#signal.wait(PAUSE_MS);
+        continue;
+      }
       const candidates = [...new Set(lacking.flatMap(({ others }) => others))];
       const next = candidates.find((id) => !sources.has(id) && peerOf(id).connected);
       if (next === undefined) {
@@ -222,7 +228,7 @@ class ReplicaAdmission {
     }
   }
 
-  #pull(refill: Pick<Refill, 'from'>, source: string): Promise<string | undefined> {
+  #pull(refill: Pick<Refill, 'from' | 'finish'>, source: string): Promise<string | undefined> {
     const { peerOf, sharedWith, replica } = this.#options;
     replica.standing.explain(`${replica.standing.cause}; it is being refilled from ${source}`);
     return refill.from(peerOf(source), sharedWith(source));

@@ -39,6 +39,8 @@ export interface ExchangeOptions {
   /** Whether the node has work in the foreground: then the exchange rests for as long as it works. Default: never. */
   readonly busy?: () => boolean;
   readonly signal?: AbortSignal;
+  /** The own replica holds this key and the peer has nothing, which is no tombstone that a fence has passed. */
+  readonly onHeldAlone?: (partition: number, key: Uint8Array, header: Uint8Array) => void;
   /** Called for each partition that has been looked through. */
   readonly onProgress?: (progress: ExchangeProgress) => void;
 }
@@ -163,10 +165,11 @@ class Findings {
 
   /** Counts the differences, and picks those that are to be copied. */
   toCopy(found: Found, keys: readonly KeyDifference[]): KeyDifference[] {
-    const { copies = 'both' } = this.#options;
+    const { copies = 'both', onHeldAlone } = this.#options;
     const fence = this.#options.fenceOf?.(found.partition) ?? NO_FENCE;
-    return keys.filter(({ winner, header, losing, fenced }) => {
+    return keys.filter(({ key, winner, header, losing, fenced }) => {
       found.differing += 1;
+      if (winner === 'own' && losing === undefined) onHeldAlone?.(found.partition, key, header);
       if (isAtOrBelow(losing ?? header, fence)) found.belowFence += 1;
       if (copies === 'look' || (copies === 'pull' && winner === 'own')) {
         found.left += 1;

@@ -1,4 +1,12 @@
-import { NO_FENCE } from '../core/fence.js';
+import { KvError } from '../core/errors.js';
+import {
+  FENCE_STATE_BYTES,
+  joinFences,
+  NO_FENCE,
+  NO_FENCES,
+  readFences,
+  type FenceState,
+} from '../core/fence.js';
 import { hash32 } from '../core/hash.js';
 import { compareKeys, keyAfter } from '../core/key-range.js';
 import {
@@ -9,6 +17,7 @@ import {
   type PartitionSet,
 } from '../core/partition-set.js';
 import { PARTITIONS } from '../core/placement.js';
+import { encodeRecord, versionOf } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
 import {
   isReplicaFailure,
@@ -20,6 +29,7 @@ import {
 } from '../io/peer.js';
 import { sleep, type Timers } from '../io/timers.js';
 import { exchange } from './exchange.js';
+import { HeldAlone, type AloneRecord } from './held-alone.js';
 
 /** Enough that a page costs its records and little more; a source serves others between two of them. */
 const PAGE_ENTRIES = 4_096;
@@ -31,10 +41,22 @@ const COMPARE_TIMEOUT_MS = 10 * 60_000;
 const BUSY_PAUSE_MS = 50;
 
 const NO_BYTES = new Uint8Array(0);
+const MALFORMED: ReplicaFailure = {
+  kind: 'failed',
+  code: 'INTERNAL',
+  message: 'it answered fences that cannot be read',
+};
+
+/** The fences of the own replica, as far as a refill needs them (replica/fences.ts). */
+export interface RefilledFences {
+  setAside(): void;
+  adopt(partition: number, state: FenceState): Promise<void>;
+}
 
 export interface RefillPorts {
   /** The own replica, which serves nobody meanwhile. */
   readonly self: Peer;
+  readonly fences: RefilledFences;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly placementVersion: () => number;
@@ -52,9 +74,16 @@ export class Refill {
   /** How far the pages of which partitions have come: a source that fails is gone on from. */
   #copying: { readonly partitions: PartitionSet; next: Uint8Array } | undefined;
 
+  /** By partition the greatest fences of its sources. */
+  readonly #fences: (FenceState | undefined)[] = [];
+  /** How many sources each partition has had, to the end. */
+  readonly #sources = new Uint8Array(PARTITIONS);
+  readonly #alone = new HeldAlone();
+
   constructor(ports: RefillPorts, signal: AbortSignal) {
     this.#ports = ports;
     this.#signal = signal;
+    ports.fences.setAside();
   }
 
   /**
@@ -64,15 +93,63 @@ export class Refill {
   async from(source: Peer, partitions: PartitionSet): Promise<string | undefined> {
     const begun = (this.#begun ??= await this.#nonEmpty());
     if (begun === undefined) return 'the own folder cannot be read';
+    // Before anything is read there: what is missing then was passed by these fences, or never was.
+    const unheard = await this.#hearFences(source, partitions);
+    if (unheard !== undefined) return `${source.nodeId}: ${unheard.message}`;
     const untouched = difference(partitions, begun);
     if (countPartitions(untouched) > 0) {
       const failure = await this.#copyPages(source, untouched);
       if (failure !== undefined) return `${source.nodeId}: ${failure.message}`;
-      for (let partition = 0; partition < PARTITIONS; partition++) {
-        if (hasPartition(untouched, partition)) addPartition(begun, partition);
-      }
+      for (const partition of listed(untouched)) addPartition(begun, partition);
     }
-    return this.#compare(source, partitions);
+    const problem = await this.#compare(source, partitions);
+    if (problem !== undefined) return problem;
+    for (const partition of listed(partitions)) {
+      this.#sources[partition] = (this.#sources[partition] ?? 0) + 1;
+    }
+    return undefined;
+  }
+
+  /**
+   * After the last source: gives up what a fence has passed and none of them holds, for that is what was deleted and comes back,
+   * and takes over their fences. Gives what went wrong, in words.
+   */
+  async finish(): Promise<string | undefined> {
+    try {
+      for (const [partition, fences] of this.#fences.entries()) {
+        if (fences === undefined) continue;
+        const gone = this.#alone.below(partition, fences.committed, this.#sources[partition] ?? 0);
+        const failure = await this.#giveUp(gone, fences.committed);
+        if (failure !== undefined) return failure.message;
+        await this.#ports.fences.adopt(partition, fences);
+      }
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error;
+      return error.message;
+    }
+  }
+
+  /** A tombstone in the place of each: of equal versions it wins, and the fence takes it off the disk. */
+  #giveUp(gone: readonly AloneRecord[], fence: Uint8Array): Promise<ReplicaFailure | undefined> {
+    const entries = gone.map(({ key, header }) => ({
+      key,
+      record: encodeRecord(key, { version: versionOf(header), tombstone: true, value: NO_BYTES }),
+    }));
+    return this.#applyAll(entries, fence);
+  }
+
+  async #hearFences(source: Peer, partitions: PartitionSet): Promise<ReplicaFailure | undefined> {
+    const deadlineMs = this.#ports.clock.monotonicMs() + CALL_TIMEOUT_MS;
+    const reply = await source.ask('fences', { partitions }, deadlineMs);
+    if (isReplicaFailure(reply)) return reply;
+    const heard = listed(partitions);
+    if (reply.fences.length !== heard.length * FENCE_STATE_BYTES) return MALFORMED;
+    for (const [at, partition] of heard.entries()) {
+      const fences = readFences(reply.fences, at * FENCE_STATE_BYTES);
+      this.#fences[partition] = joinFences(this.#fences[partition] ?? NO_FENCES, fences);
+    }
+    return undefined;
   }
 
   /** All partitions or none: a folder that holds anything holds a little of everything. */
@@ -92,8 +169,10 @@ export class Refill {
         deadlineMs: clock.monotonicMs() + COMPARE_TIMEOUT_MS,
         copies: 'pull',
         settleMs: 0,
-        // So that whole digests are compared: halves may be equal by chance, and here nothing may be missed.
-        fenceOf: () => undefined,
+        // Halves of digests may be equal by chance, and here nothing may be missed.
+        exact: true,
+        onHeldAlone: (partition, key, header) =>
+          this.#alone.add(source.nodeId, partition, key, header),
         signal: this.#signal,
       });
       if (result.end === 'complete') {
@@ -122,7 +201,7 @@ export class Refill {
       const next: Uint8Array | undefined =
         page.scannedTo === undefined ? undefined : keyAfter(page.scannedTo);
       coming = next === undefined || this.#signal.aborted ? undefined : ask(next);
-      const failure = await this.#applyAll(page);
+      const failure = await this.#applyAll(page.entries, NO_FENCE);
       if (failure !== undefined) return failure;
       if (next !== undefined) copying.next = next;
     }
@@ -152,8 +231,11 @@ export class Refill {
     );
   }
 
-  /** Resolves when all of the page is on disk; gives a failure, if there was one. */
-  async #applyAll({ entries }: ReplicaPage): Promise<ReplicaFailure | undefined> {
+  /** Resolves when all of them are on disk; gives a failure, if there was one. */
+  async #applyAll(
+    entries: ReplicaPage['entries'],
+    fence: Uint8Array,
+  ): Promise<ReplicaFailure | undefined> {
     if (entries.length === 0) return undefined;
     const { self, clock, placementVersion } = this.#ports;
     return new Promise((resolve) => {
@@ -161,8 +243,7 @@ export class Refill {
       let failure: ReplicaFailure | undefined;
       const shared = {
         source: 'copy',
-        // An empty folder has committed none, so it takes whatever comes.
-        fence: NO_FENCE,
+        fence,
         deadlineMs: clock.monotonicMs() + CALL_TIMEOUT_MS,
         placementVersion: placementVersion(),
         traceparent: NO_BYTES,
@@ -178,6 +259,12 @@ export class Refill {
       }
     });
   }
+}
+
+function listed(partitions: PartitionSet): number[] {
+  return Array.from({ length: PARTITIONS }, (_, partition) => partition).filter((partition) =>
+    hasPartition(partitions, partition),
+  );
 }
 
 function difference(a: PartitionSet, b: PartitionSet): PartitionSet {

@@ -5,6 +5,7 @@ import {
   FENCE_STATE_BYTES,
   joinFences,
   NO_FENCE,
+  NO_FENCES,
   promiseFence,
   releaseFence,
   sealFence,
@@ -66,6 +67,8 @@ export class Fences {
   readonly #options: FencesOptions;
   readonly #table: FenceTable;
   readonly #hidden: HiddenRecords;
+  /** Fences of a replica that has forgotten, not enforced meanwhile. */
+  readonly #aside: (FenceState | undefined)[] = [];
   /** What is known to be on disk. The same object as in the table when nothing has to be written. */
   readonly #stored: FenceState[];
 
@@ -161,11 +164,25 @@ export class Fences {
   }
 
   /**
-   * Takes over the greatest fences of the replicas that this one is being refilled from, durably. What it holds at or below the
-   * committed one must be what they hold by then. Rejects with a KvError.
+   * The replica has forgotten, so what it holds below its fences is not what others hold: it takes every copy until it
+   * {@link adopt}s fences again. On disk they stay as they are.
+   */
+  setAside(): void {
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      const state = this.#table.of(partition);
+      if (state === NO_FENCES) continue;
+      this.#aside[partition] = joinFences(this.#aside[partition] ?? NO_FENCES, state);
+      this.#table.set(partition, NO_FENCES);
+    }
+  }
+
+  /**
+   * Takes over the greatest fences of the replicas that this one is being refilled from, durably, beside those that it had. What
+   * it holds at or below the committed one must be what they hold by then. Rejects with a KvError.
    */
   async adopt(partition: number, state: FenceState): Promise<void> {
-    this.#table.set(partition, joinFences(this.#table.of(partition), state));
+    const own = joinFences(this.#aside[partition] ?? NO_FENCES, this.#table.of(partition));
+    this.#table.set(partition, joinFences(own, state));
     this.#table.disturb(partition);
     const failure = await this.#write(partition);
     if (failure !== undefined) throw new KvError(failure.code, failure.message);

@@ -11,7 +11,7 @@ import { checkRetries } from './check/retries.js';
 import { checkUpkeep } from './check/upkeep.js';
 import { checkVersions } from './check/versions.js';
 import type { Defect } from './defect.js';
-import { DEFAULT_FAULTS, FAULTS, type FaultName } from './faults.js';
+import { defaultFaults, FAULTS, type FaultName } from './faults.js';
 import type { History } from './history.js';
 import { createStream } from './seed.js';
 import { drawShape, type Shape, type ShapeWish } from './shape.js';
@@ -70,7 +70,7 @@ export async function run(wish: RunWish): Promise<RunResult> {
   const onStray = (error: unknown) => world.problem(`nobody caught: ${describe(error)}`);
   process.on('unhandledRejection', onStray);
   try {
-    await world.kernel.run(() => live(world, wish.faults ?? DEFAULT_FAULTS, faults));
+    await world.kernel.run(() => live(world, wish.faults ?? defaultFaults(wish.seed), faults));
   } catch (error) {
     world.problem(describe(error));
   } finally {
@@ -136,7 +136,7 @@ async function live(
   const { kernel, shape } = world;
   for (const node of world.nodes) node.start();
   await until(world, 'every node serves', START_WITHIN_MS, () =>
-    world.nodes.every(({ node }) => node !== undefined),
+    world.nodes.every(({ node }) => node?.replica.standing.state === 'serving'),
   );
   const clients = Array.from({ length: shape.clients }, (_, i) => world.addClient(shape.nodes + i));
   for (const client of await Promise.all(clients)) world.employ(client);
@@ -146,7 +146,7 @@ async function live(
   await kernel.sleep(1_000);
   await world.stopClients(STOP_WITHIN_MS);
   await until(world, 'every node serves again', CONVERGE_WITHIN_MS, () =>
-    world.nodes.every(({ node }) => node !== undefined),
+    world.nodes.every(({ node }) => node?.replica.standing.state === 'serving'),
   );
   await converge(world);
 }

@@ -10,6 +10,9 @@ import { createPlacement, partitionOf, type Placement } from '../../src/core/pla
 import { DEFAULT_LIMITS, DEFAULT_MAX_DRIFT_MS } from '../../src/core/limits.js';
 import { PARTITION_SET_BYTES } from '../../src/core/partition-set.js';
 import { Trees } from '../../src/replica/trees.js';
+import type { Progress } from '../../src/io/peer-asks.js';
+import { COMMIT_COUNTER_KEY, INCARNATION_KEY, PEERS_KEY, unseal } from '../../src/replica/meta.js';
+import { isAhead, PeerMemory } from '../../src/replica/peer-memory.js';
 import { ALL_HINTS, ALL_RECORDS, recordKey, userKeyOf } from '../../src/replica/layout.js';
 import { checkEqual } from './check/equal.js';
 import { laterOf, type Evidence, type ReplicaPlace, type StoredRecord } from './check/evidence.js';
@@ -24,7 +27,7 @@ import { MachineClock, START_WALL_MS } from './process.js';
 import { Recorder } from './recorder.js';
 import { createStream, type Stream } from './seed.js';
 import type { Shape } from './shape.js';
-import type { SortedEntries } from './sorted-entries.js';
+import { textOf, type SortedEntries } from './sorted-entries.js';
 import type { Trace } from './trace.js';
 import { WORKLOADS, type WorkloadName } from './workload.js';
 
@@ -47,6 +50,7 @@ export class World {
   clocksSane = true;
   /** True: a disk was emptied or put back. */
   forgot = false;
+  #forgetting: { readonly node: SimNode; readonly life: Uint8Array | undefined } | undefined;
   /** When the faults ended; what clients do after that proves little. */
   healedMs = Number.POSITIVE_INFINITY;
   #going = true;
@@ -60,10 +64,10 @@ export class World {
   /** The highest version that each node has removed from its disk, by node and key. */
   readonly #dropped = new Map<string, string>();
   readonly #nodeStamps: { readonly node: string; readonly version: string }[] = [];
-  readonly #backups = new Map<SimNode, SortedEntries>();
   readonly #fences: FenceWatch;
   /** What scrubs found on disks that nobody damaged. */
   readonly #scrubbed: string[] = [];
+  readonly #backups = new Map<SimNode, SortedEntries[]>();
   readonly #workloads: readonly WorkloadName[];
   /** The version of each record that a flipped bit has hit, on one node at most, by its store key. */
   readonly #damage = new Map<string, Version>();
@@ -181,16 +185,50 @@ export class World {
     }
   }
 
+  /** Whose disk was emptied or put back, until it serves in another life than that disk is of. */
+  get forgetting(): SimNode | undefined {
+    const replica = this.#forgetting?.node.node?.replica;
+    if (replica?.standing.state === 'serving') {
+      const life = Buffer.from(replica.incarnation);
+      if (!life.equals(this.#forgetting?.life ?? Buffer.alloc(0))) this.#forgetting = undefined;
+    }
+    return this.#forgetting?.node;
+  }
+
+  /** The node loses its disk, and comes back with this one. */
+  forgets(node: SimNode, disk: SortedEntries): void {
+    this.forgot = true;
+    this.#forgetting = { node, life: progressOn(disk)?.incarnation };
+  }
+
   /** Keeps making backups of the disks for as long as the run lasts. */
   backUp(): void {
-    for (const node of this.nodes) this.#backups.set(node, node.disk.backup());
+    for (const node of this.nodes) {
+      const backups = this.#backups.get(node) ?? [];
+      backups.push(node.disk.backup());
+      this.#backups.set(node, backups);
+    }
     this.kernel.schedule(BACKUP_MS, undefined, () => {
       if (this.#going) this.backUp();
     });
   }
 
-  backupOf(node: SimNode): SortedEntries | undefined {
-    return this.#backups.get(node);
+  /**
+   * A backup of the node's disk that every other node knows to be an older one, as it does once it has heard of the node for two
+   * rounds of gossip after the backup was made. Undefined: there is none.
+   */
+  olderBackupOf(node: SimNode, stream: Stream): SortedEntries | undefined {
+    const others = this.nodes.filter((other) => other !== node);
+    const older = (this.#backups.get(node) ?? []).filter((backup) => {
+      const made = progressOn(backup);
+      return others.every((other) => {
+        const remembered = new PeerMemory(other.id, metaOn(other.disk.backup(), PEERS_KEY)).of(
+          node.id,
+        );
+        return made !== undefined && remembered !== undefined && isAhead(remembered, made);
+      });
+    });
+    return older.length === 0 ? undefined : stream.pick(older);
   }
 
   /** On how many replicas of the key, of those of `zone` where given, the version or a newer one is on disk now. */
@@ -206,6 +244,11 @@ export class World {
       // A damaged copy counts as what it was: it was sound when its write was acknowledged.
       const flipped = node.disk.isFlipped(storeKey) ? damage : undefined;
       const held = flipped ?? (record === undefined ? undefined : versionOf(record));
+      // It had it when the write was acknowledged, or the write would not have been; that disk is gone.
+      if (node === this.forgetting) {
+        count++;
+        continue;
+      }
       const dropped = this.#dropped.get(`${place.node}/${key}`) ?? '';
       if (held === undefined ? dropped >= version : compareVersions(held, least) >= 0) count++;
     }
@@ -371,6 +414,22 @@ export class World {
     const name = `${record.key}@${record.version}@${record.digest}`;
     if (!this.#stored.has(name)) this.#stored.set(name, record);
   }
+}
+
+function metaOn(disk: SortedEntries, key: Uint8Array): Uint8Array | undefined {
+  const sealed = disk.get(textOf(key));
+  return sealed === undefined ? undefined : unseal(key, sealed);
+}
+
+/** Which life of a node the disk is of, and how far it had come; undefined: it is empty. */
+function progressOn(disk: SortedEntries): Progress | undefined {
+  const incarnation = metaOn(disk, INCARNATION_KEY);
+  if (incarnation === undefined) return undefined;
+  const counter = metaOn(disk, COMMIT_COUNTER_KEY);
+  return {
+    incarnation,
+    commitCounter: counter === undefined ? 0 : Buffer.from(counter).readUIntBE(0, 6),
+  };
 }
 
 function nameOf(storeKey: Uint8Array): string {
