@@ -35,6 +35,7 @@ test('a node that starts with a wrong clock is quarantined as soon as its peers 
       get connected() {
         return connected;
       },
+      prepare: unused,
       apply: unused,
       read: unused,
       scan: unused,

@@ -15,6 +15,8 @@ export interface Peer {
   apply(call: ApplyCall, slot: number): void;
   /** Asks for the whole record or for its header. `call.onRead(slot, …)` follows exactly once, never within this call. */
   read(call: ReadCall, slot: number, part: 'record' | 'header'): void;
+  /** Asks for a promise of the ballot. `call.onPrepared(slot, …)` follows exactly once, never within this call. */
+  prepare(call: PrepareCall, slot: number): void;
   scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure>;
   /** Where its clock and its state stand; carries gossip both ways. */
   ping(request: PingRequest, deadlineMs: number): Promise<PingAnswer | ReplicaFailure>;
@@ -27,11 +29,12 @@ export interface Peer {
 }
 
 /**
- * Where a record comes from: a coordinator's write or a late retry of one, or a copy of what some replica holds (read repair,
- * hint, anti-entropy). The merge rule is the same for both. A write is judged by its drift and by the fence that the replica
- * has promised, a copy by the fence that the replica has committed.
+ * Where a record comes from: a coordinator's write or a late retry of one, what a LINEARIZABLE round proposes, or a copy of what
+ * some replica holds (read repair, hint, anti-entropy). The merge rule is the same for all, and so is the promise of the key,
+ * below which nothing is taken. What is new, a write or a proposal, is judged by its drift and by the fence that the replica has
+ * promised; a copy by the fence that the replica has committed.
  */
-export type ApplySource = 'write' | 'copy';
+export type ApplySource = 'write' | 'accept' | 'copy';
 
 export interface ApplyCall {
   readonly key: Uint8Array;
@@ -55,6 +58,26 @@ export type ApplyAnswer =
   | { readonly kind: 'applied' }
   /** An equal or a newer record is on disk and synced; its header is given. */
   | { readonly kind: 'kept'; readonly header: Uint8Array }
+  | ReplicaFailure;
+
+/** The first half of a round of CASPaxos: core/round-tally.ts says what a promise is worth. */
+export interface PrepareCall {
+  readonly key: Uint8Array;
+  readonly keyHash: number;
+  /** 16 bytes: the version that the record of the round will have. */
+  readonly ballot: Uint8Array;
+  readonly deadlineMs: number;
+  readonly placementVersion: number;
+  readonly traceparent: Uint8Array;
+  onPrepared(slot: number, answer: PrepareAnswer): void;
+}
+
+export type PrepareAnswer =
+  /**
+   * Nothing below the ballot is taken for the key any more, and that is on disk; `record` is what is there, whole; absent: nothing.
+   * The fence is the one of the key's partition that the replica has committed; absent: none.
+   */
+  | { readonly kind: 'promised'; readonly record?: Uint8Array; readonly fence?: Uint8Array }
   | ReplicaFailure;
 
 export interface ReadCall {
@@ -87,6 +110,11 @@ export interface ReplicaFailure {
   readonly kind: 'refused' | 'unreachable' | 'failed';
   readonly code: ErrorCode;
   readonly message: string;
+  /**
+   * 16 bytes, of a refusal because of what the replica has promised or holds of the key: a ballot above this would not be refused
+   * for that.
+   */
+  readonly promised?: Uint8Array;
 }
 
 export function isReplicaFailure(answer: { readonly kind: string }): answer is ReplicaFailure {

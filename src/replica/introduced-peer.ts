@@ -6,6 +6,7 @@ import {
   type PeerEvents,
   type PingAnswer,
   type PingRequest,
+  type PrepareCall,
   type ReadCall,
   type ReplicaFailure,
   type ReplicaPage,
@@ -111,6 +112,11 @@ export class IntroducedPeer implements Peer {
   read(call: ReadCall, slot: number, part: 'record' | 'header'): void {
     if (this.#introduced) this.#peer.read(call, slot, part);
     else this.#ports.timers.turn(() => call.onRead(slot, NOT_INTRODUCED));
+  }
+
+  prepare(call: PrepareCall, slot: number): void {
+    if (this.#introduced) this.#peer.prepare(call, slot);
+    else this.#ports.timers.turn(() => call.onPrepared(slot, NOT_INTRODUCED));
   }
 
   async scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {

@@ -1,6 +1,5 @@
 import { HybridClock, lastVersionOf } from '../core/hlc.js';
 import type { Rumour } from '../core/membership.js';
-import { PARTITIONS } from '../core/placement.js';
 import { DEFAULT_TEMPO } from '../core/tempo.js';
 import { hash32 } from '../core/hash.js';
 import { readU32, type Version } from '../core/version.js';
@@ -12,6 +11,7 @@ import type {
   Peer,
   PingAnswer,
   PingRequest,
+  PrepareCall,
   ReadCall,
   ReplicaFailure,
   ReplicaPage,
@@ -31,7 +31,7 @@ import {
   type DataFolder,
   type FolderIdentity,
 } from './data-folder.js';
-import { STOPPING } from './failure.js';
+import { refused, STOPPING } from './failure.js';
 import { FenceTable } from './fence-table.js';
 import { Fences } from './fences.js';
 import { CorruptKeys, type CorruptKey } from './corrupt-keys.js';
@@ -44,13 +44,15 @@ import { scanPage } from './range-scan.js';
 import { NextTurn } from './next-turn.js';
 import { ReadGather } from './read-gather.js';
 import { loadTrees, saveTrees } from './saved-trees.js';
-import type { ReplicaStatus } from './replica-status.js';
+import { statusOf, type ReplicaStatus } from './replica-status.js';
 import { ScanQueue } from './scan-queue.js';
 import { ReplicaDoor } from './replica-door.js';
 import { Standing } from './standing.js';
 import { Sweeper } from './sweep.js';
 import { TreeAnswers } from './tree-answers.js';
 import { Trees } from './trees.js';
+
+const NO_ROUNDS = refused('NOT_SUPPORTED', 'this release promises no ballots yet');
 
 export interface LocalReplicaOptions {
   readonly opener: StoreOpener;
@@ -194,6 +196,7 @@ export class LocalReplica implements Peer {
       connected: true,
       apply: (call, slot) => this.#apply(call, slot, undefined),
       read: (call, slot, part) => this.#read(call, slot, part, undefined),
+      prepare: (call, slot) => this.#prepare(call, slot, undefined),
       scan: (request, deadlineMs) => this.#scan(request, deadlineMs),
       ping: (request) => this.ping(request),
       ask: (kind, request, deadlineMs) => this.#asks.ask(kind, request, deadlineMs),
@@ -266,7 +269,7 @@ export class LocalReplica implements Peer {
   }
 
   apply(call: ApplyCall, slot: number): void {
-    if (call.source === 'write') this.#writesTaken += 1;
+    if (call.source !== 'copy') this.#writesTaken += 1;
     this.#apply(call, slot, this.standing.refusal);
   }
 
@@ -289,6 +292,17 @@ export class LocalReplica implements Peer {
   ): void {
     const refusal = closed ?? this.#door.judgePlacement(call) ?? this.#reads.read(call, slot, part);
     if (refusal !== undefined) this.#nextTurn.run(() => call.onRead(slot, refusal));
+  }
+
+  prepare(call: PrepareCall, slot: number): void {
+    this.#prepare(call, slot, this.standing.refusal);
+  }
+
+  #prepare(call: PrepareCall, slot: number, closed: ReplicaFailure | undefined): void {
+    const refusal = this.#stopping
+      ? STOPPING
+      : (closed ?? this.#door.judgePlacement(call) ?? NO_ROUNDS);
+    this.#nextTurn.run(() => call.onPrepared(slot, refusal));
   }
 
   async scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
@@ -340,26 +354,13 @@ export class LocalReplica implements Peer {
   }
 
   async status(): Promise<ReplicaStatus> {
-    const { records, tombstones, expiring } = this.trees.totals();
     return {
-      commitCounter: this.#commit.commitCounter,
-      applied: this.#commit.applied,
-      kept: this.#commit.kept,
+      ...statusOf(this.#commit, this.#known, this.sweeper),
       driftRefusals: this.#door.driftRefusals,
       corrupt: this.#commit.corrupt + this.#reads.corrupt,
-      waiting: this.#commit.waiting,
       storeBytes: await this.#folder.store.sizeBytes().catch(() => undefined),
       storeReads: this.#folder.store.reads,
-      filterComplete: this.#known.filterComplete,
       stoppedCleanly: this.#folder.stoppedCleanly,
-      treesReady: this.trees.ready,
-      records,
-      tombstones,
-      expiring,
-      corruptKeys: this.#known.corrupt.size,
-      mended: this.#known.corrupt.mended,
-      scrubPasses: this.sweeper.swept / PARTITIONS,
-      treesDiffered: this.sweeper.differed,
     };
   }
 

@@ -36,7 +36,7 @@ export class ReplicaDoor {
     if (!isIntact(call.keyHash, call.record)) return DAMAGED;
     const version = versionOf(call.record);
     const { clock, maxDriftMs, nodeId, hlc } = this.#options;
-    if (call.source === 'write') {
+    if (call.source !== 'copy') {
       const nowMs = clock.wallMs();
       if (!admitsCoordinatorStamp(version, nowMs, maxDriftMs)) {
         this.driftRefusals += 1;

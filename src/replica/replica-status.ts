@@ -1,3 +1,8 @@
+import { PARTITIONS } from '../core/placement.js';
+import type { GroupCommit } from './group-commit.js';
+import type { KnownRecords } from './known-records.js';
+import type { Sweeper } from './sweep.js';
+
 /** What `kvctl node status` and metrics show of a replica. */
 export interface ReplicaStatus {
   readonly commitCounter: number;
@@ -31,4 +36,31 @@ export interface ReplicaStatus {
   readonly scrubPasses: number;
   /** Segments of the trees that were found to differ from the disk since the start. */
   readonly treesDiffered: number;
+}
+
+/** Those of the figures that these three keep. */
+export function statusOf(
+  commit: GroupCommit,
+  known: KnownRecords,
+  sweeper: Sweeper,
+): Omit<
+  ReplicaStatus,
+  'driftRefusals' | 'corrupt' | 'storeBytes' | 'storeReads' | 'stoppedCleanly'
+> {
+  const { records, tombstones, expiring } = known.trees.totals();
+  return {
+    commitCounter: commit.commitCounter,
+    applied: commit.applied,
+    kept: commit.kept,
+    waiting: commit.waiting,
+    filterComplete: known.filterComplete,
+    treesReady: known.trees.ready,
+    records,
+    tombstones,
+    expiring,
+    corruptKeys: known.corrupt.size,
+    mended: known.corrupt.mended,
+    scrubPasses: sweeper.swept / PARTITIONS,
+    treesDiffered: sweeper.differed,
+  };
 }

@@ -60,6 +60,8 @@ class KvChannelHost implements ChannelHost {
       case v1.CallKind.CALL_READ_HEADER:
       case v1.CallKind.CALL_REPLICA_SCAN:
       case v1.CallKind.CALL_ASK:
+      case v1.CallKind.CALL_PREPARE:
+      case v1.CallKind.CALL_ACCEPT:
       default:
         this.reply(channel, unknownKind(call));
         return undefined;

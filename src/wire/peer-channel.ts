@@ -6,7 +6,7 @@ import {
   MAX_TIMEOUT_MS,
   type Limits,
 } from '../core/limits.js';
-import { encodeVersion } from '../core/version.js';
+import { encodeVersion, VERSION_BYTES } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
 import type { Welcome } from '../io/link.js';
 import {
@@ -16,6 +16,8 @@ import {
   type ApplySource,
   type Peer,
   type PingAnswer,
+  type PrepareAnswer,
+  type PrepareCall,
   type ReadAnswer,
   type ReadCall,
   type ReplicaFailure,
@@ -87,6 +89,17 @@ class PeerChannelHost implements ChannelHost {
         } else {
           const why = `${call.fence.length} bytes, it must be ${FENCE_BYTES}, or 0 for none`;
           this.reply(channel, failedAnswer(call.id, invalidArgument('fence', why)));
+        }
+        break;
+      case v1.CallKind.CALL_ACCEPT:
+        this.#replica.apply(new IncomingApply(this, call, channel, 'accept'), 0);
+        break;
+      case v1.CallKind.CALL_PREPARE:
+        if (call.version.length === VERSION_BYTES) {
+          this.#replica.prepare(new IncomingPrepare(this, call, channel), 0);
+        } else {
+          const why = `${call.version.length} bytes, a ballot has ${VERSION_BYTES}`;
+          this.reply(channel, failedAnswer(call.id, invalidArgument('version', why)));
         }
         break;
       case v1.CallKind.CALL_READ:
@@ -237,6 +250,23 @@ class IncomingApply extends IncomingCall implements ApplyCall {
   }
 }
 
+class IncomingPrepare extends IncomingCall implements PrepareCall {
+  readonly ballot: Uint8Array;
+
+  constructor(host: PeerChannelHost, call: v1.Call, channel: ServerChannel) {
+    super(host, call, channel);
+    this.ballot = call.version;
+  }
+
+  onPrepared(_slot: number, answer: PrepareAnswer): void {
+    const { id } = this;
+    if (answer.kind === 'promised') {
+      const { kind: _, ...held } = answer;
+      this.host.reply(this.channel, { id, ...held });
+    } else this.host.reply(this.channel, failedReply(id, answer));
+  }
+}
+
 class IncomingRead extends IncomingCall implements ReadCall {
   onRead(_slot: number, answer: ReadAnswer): void {
     const { id } = this;
@@ -263,7 +293,11 @@ function foundReply(
 }
 
 /** What this node did not send anywhere it has not applied either. */
-function failedReply(id: number, { kind, code, message }: ReplicaFailure): v1.Answer.$Properties {
+function failedReply(
+  id: number,
+  { kind, code, message, promised }: ReplicaFailure,
+): v1.Answer.$Properties {
   const outcome = kind === 'failed' ? v1.Outcome.UNKNOWN : v1.Outcome.NONE;
-  return { id, code: codeToWire(code), outcome, message };
+  const version = promised === undefined ? {} : { version: promised };
+  return { id, code: codeToWire(code), outcome, message, ...version };
 }

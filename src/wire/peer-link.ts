@@ -9,6 +9,7 @@ import type {
   PeerEvents,
   PingAnswer,
   PingRequest,
+  PrepareCall,
   ReadCall,
   ReplicaFailure,
   ReplicaPage,
@@ -26,6 +27,7 @@ import {
   OutgoingApply,
   OutgoingAsk,
   OutgoingPing,
+  OutgoingPrepare,
   OutgoingRead,
   OutgoingScan,
   type AnsweringPeer,
@@ -132,6 +134,10 @@ class ChannelPeer implements PeerLink, AnsweringPeer {
 
   read(call: ReadCall, slot: number, part: 'record' | 'header'): void {
     this.#send(new OutgoingRead(this, call, slot, part));
+  }
+
+  prepare(call: PrepareCall, slot: number): void {
+    this.#send(new OutgoingPrepare(this, call, slot));
   }
 
   scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {

@@ -6,6 +6,8 @@ import type {
   ApplyCall,
   PingAnswer,
   PingRequest,
+  PrepareAnswer,
+  PrepareCall,
   ReadAnswer,
   ReadCall,
   ReplicaFailure,
@@ -58,6 +60,7 @@ abstract class ReplicaOutgoing extends OutgoingCall {
         kind: answer.outcome === v1.Outcome.NONE ? 'refused' : 'failed',
         code,
         message: answer.message,
+        ...(answer.version.length === VERSION_BYTES ? { promised: answer.version } : {}),
       });
     }
   }
@@ -72,6 +75,11 @@ abstract class ReplicaOutgoing extends OutgoingCall {
   }
 }
 
+const APPLY_KINDS = {
+  write: v1.CallKind.CALL_APPLY,
+  accept: v1.CallKind.CALL_ACCEPT,
+  copy: v1.CallKind.CALL_COPY,
+} as const;
 const APPLIED: ApplyAnswer = { kind: 'applied' };
 const ABSENT = { kind: 'absent' } as const;
 
@@ -86,7 +94,7 @@ export class OutgoingApply extends ReplicaOutgoing {
 
   message(id: number, timeoutMs: number): v1.Call.$Properties {
     const { key, record, source, fence, placementVersion, traceparent } = this.call;
-    const kind = source === 'write' ? v1.CallKind.CALL_APPLY : v1.CallKind.CALL_COPY;
+    const kind = APPLY_KINDS[source];
     return { id, kind, timeoutMs, key, record, fence, placementVersion, traceparent };
   }
 
@@ -139,6 +147,41 @@ export class OutgoingRead extends ReplicaOutgoing {
 
   protected settle(failure: ReplicaFailure): void {
     this.call.onRead(this.slot, failure);
+  }
+}
+
+export class OutgoingPrepare extends ReplicaOutgoing {
+  constructor(
+    peer: AnsweringPeer,
+    readonly call: PrepareCall,
+    readonly slot: number,
+  ) {
+    super(peer, call.deadlineMs, call.key.length);
+  }
+
+  message(id: number, timeoutMs: number): v1.Call.$Properties {
+    const { key, ballot, placementVersion, traceparent } = this.call;
+    const kind = v1.CallKind.CALL_PREPARE;
+    return { id, kind, timeoutMs, key, version: ballot, placementVersion, traceparent };
+  }
+
+  protected succeeded({ record, fence }: v1.Answer): void {
+    if (fence.length !== 0 && fence.length !== FENCE_BYTES) {
+      this.malformed(`a prepare with a fence of ${fence.length} bytes`);
+    } else if (record.length > 0 && record.length < HEADER_BYTES) {
+      this.malformed(`a prepare with a record of ${record.length} bytes`);
+    } else {
+      const answer: PrepareAnswer = {
+        kind: 'promised',
+        ...(record.length === 0 ? {} : { record }),
+        ...(fence.length === 0 ? {} : { fence }),
+      };
+      this.call.onPrepared(this.slot, answer);
+    }
+  }
+
+  protected settle(failure: ReplicaFailure): void {
+    this.call.onPrepared(this.slot, failure);
   }
 }
 

@@ -57,6 +57,10 @@ export class MemoryPeer implements Peer {
     });
   }
 
+  prepare(): void {
+    throw new Error('rounds are tested on real replicas');
+  }
+
   scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
     this.scans.push(request);
     return new Promise((resolve) => {

@@ -37,6 +37,10 @@ export class ScriptedPeer implements Peer {
     this.#take({ kind: 'read', call, slot, part });
   }
 
+  prepare(): void {
+    throw new Error('not scripted');
+  }
+
   scan(_request: ReplicaScan, _deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
     throw new Error('not scripted');
   }

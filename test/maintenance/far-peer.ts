@@ -67,6 +67,10 @@ export class FarPeer implements Peer {
     });
   }
 
+  prepare(): void {
+    throw new Error('nothing is promised over this way');
+  }
+
   read(call: ReadCall, slot: number, part: 'record' | 'header'): void {
     this.reads += 1;
     this.readsAtOnce += 1;

@@ -284,6 +284,10 @@ class NetPeer implements Peer {
     throw new Error('gossip writes nothing');
   }
 
+  prepare(): void {
+    throw new Error('gossip promises nothing');
+  }
+
   read(): void {
     throw new Error('gossip reads nothing');
   }

@@ -11,6 +11,8 @@ import type {
   PeerEvents,
   PingAnswer,
   PingRequest,
+  PrepareAnswer,
+  PrepareCall,
   ReadAnswer,
   ReadCall,
   ReplicaFailure,
@@ -35,6 +37,12 @@ export type PeerMessage =
       readonly kind: 'read';
       readonly key: Uint8Array;
       readonly part: 'record' | 'header';
+      readonly placementVersion: number;
+    }
+  | {
+      readonly kind: 'prepare';
+      readonly key: Uint8Array;
+      readonly ballot: Uint8Array;
       readonly placementVersion: number;
     }
   | { readonly kind: 'replica-scan'; readonly scan: ReplicaScan }
@@ -121,6 +129,15 @@ export function createSimPeer(
         call.onRead(slot, answer as ReadAnswer),
       );
     },
+    prepare(call, slot) {
+      const key = Uint8Array.from(call.key);
+      const ballot = Uint8Array.from(call.ballot);
+      const { placementVersion } = call;
+      const message: PeerMessage = { kind: 'prepare', key, ballot, placementVersion };
+      ask(message, CALL_BYTES + key.length, call.deadlineMs, (answer) =>
+        call.onPrepared(slot, answer as PrepareAnswer),
+      );
+    },
     scan: (request, deadlineMs) =>
       new Promise<ReplicaPage | ReplicaFailure>((resolve) => {
         const scan: ReplicaScan = {
@@ -178,6 +195,9 @@ export function servePeerCall(
       return;
     case 'read':
       replica.read(new ArrivedRead(message, deadlineMs, call, process), 0, message.part);
+      return;
+    case 'prepare':
+      replica.prepare(new ArrivedPrepare(message, deadlineMs, call, process), 0);
       return;
     case 'replica-scan':
       void answerScan(replica, message.scan, deadlineMs, call);
@@ -251,6 +271,32 @@ class ArrivedApply implements ApplyCall {
   }
 }
 
+class ArrivedPrepare implements PrepareCall {
+  readonly key: Uint8Array;
+  readonly keyHash: number;
+  readonly ballot: Uint8Array;
+  readonly placementVersion: number;
+  readonly traceparent = NO_BYTES;
+
+  constructor(
+    message: PeerMessage & { kind: 'prepare' },
+    readonly deadlineMs: number,
+    readonly call: IncomingCall,
+    readonly process: SimProcess,
+  ) {
+    this.key = message.key;
+    this.keyHash = hash32(message.key);
+    this.ballot = message.ballot;
+    this.placementVersion = message.placementVersion;
+  }
+
+  onPrepared(_slot: number, answer: PrepareAnswer): void {
+    tell(this.process, 'prepare of', this.key, undefined, answer);
+    const copied = structuredClone(answer);
+    this.call.reply(copied, CALL_BYTES);
+  }
+}
+
 class ArrivedRead implements ReadCall {
   readonly key: Uint8Array;
   readonly keyHash: number;
@@ -316,7 +362,7 @@ function tell(
   what: string,
   key: Uint8Array,
   header: Uint8Array | undefined,
-  answer: ApplyAnswer | ReadAnswer,
+  answer: ApplyAnswer | PrepareAnswer | ReadAnswer,
 ): void {
   if (!process.kernel.trace.textual) return;
   const version = header === undefined ? '' : formatVersion(versionOf(header));

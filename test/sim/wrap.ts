@@ -38,6 +38,7 @@ export function wrapPeer(peer: Peer, instead: Partial<Peer>): Peer {
     },
     apply: (call, slot) => peer.apply(call, slot),
     read: (call, slot, part) => peer.read(call, slot, part),
+    prepare: (call, slot) => peer.prepare(call, slot),
     scan: (request, deadlineMs) => peer.scan(request, deadlineMs),
     ping: (request, deadlineMs) => peer.ping(request, deadlineMs),
     ask: (kind, request, deadlineMs) => peer.ask(kind, request, deadlineMs),

@@ -19,6 +19,7 @@ import type {
   Peer,
   PingAnswer,
   PingRequest,
+  PrepareCall,
   ReadCall,
   ReplicaFailure,
   ReplicaPage,
@@ -168,6 +169,7 @@ export class FakeReplica implements Peer {
   readonly applied: ApplyCall[] = [];
   readonly held: ApplyCall[] = [];
   readonly scans: ReplicaScan[] = [];
+  readonly ballots: Uint8Array[] = [];
   hold = false;
   failure: ReplicaFailure | undefined;
   lives: Lives = { incarnation: Buffer.from('12345678'), known: [] };
@@ -222,6 +224,21 @@ export class FakeReplica implements Peer {
           ...(part === 'record' ? { record } : {}),
         });
       }
+    });
+  }
+
+  prepare(call: PrepareCall, slot: number): void {
+    this.ballots.push(call.ballot);
+    queueMicrotask(() => {
+      const record = this.records.get(Buffer.from(call.key).toString('latin1'));
+      call.onPrepared(
+        slot,
+        this.failure ?? {
+          kind: 'promised',
+          ...(record === undefined ? {} : { record }),
+          ...(this.fence === undefined ? {} : { fence: this.fence }),
+        },
+      );
     });
   }
 

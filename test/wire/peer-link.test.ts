@@ -9,6 +9,7 @@ import type {
   ApplyCall,
   ApplySource,
   Lives,
+  PrepareAnswer,
   ReadAnswer,
   ReadCall,
   ReplicaScan,
@@ -235,6 +236,38 @@ describe('a replica over the wire', () => {
     await until(() => odd.applied.length > 0);
     const message = 'fence: 3 bytes, it must be 16, or 0 for none';
     expect(odd.applied).toEqual([[0, { kind: 'refused', code: 'INVALID_ARGUMENT', message }]]);
+  });
+
+  test('promises a ballot, tells what is there, and says which ballot would not be refused', async () => {
+    const { peer, remote } = await pair();
+    const [record, fence] = [recordOf('k', 'v', 5), Buffer.from('fence of 16 byte')];
+    remote.replica.records.set('k', record);
+    const ballot = Buffer.from('ballot: 16 bytes');
+    const attempt = new Attempt(text('k'), recordOf('k', 'v', 5), 5_000, 'accept');
+    const prepare = (key: string, asked: Uint8Array): Promise<PrepareAnswer> =>
+      new Promise((resolve) => {
+        const { keyHash, deadlineMs, placementVersion, traceparent } = attempt;
+        const onPrepared = (_: number, answer: PrepareAnswer): void => resolve(answer);
+        const call = { keyHash, deadlineMs, placementVersion, traceparent, onPrepared };
+        peer.prepare({ ...call, key: text(key), ballot: asked }, 0);
+      });
+    expect(await prepare('k', ballot)).toEqual({ kind: 'promised', record });
+    remote.replica.fence = fence;
+    expect(await prepare('other', ballot)).toEqual({ kind: 'promised', fence });
+    expect(remote.replica.ballots[0]).toEqual(ballot);
+    const refused = { kind: 'refused', code: 'REFUSED', message: 'promised' } as const;
+    remote.replica.failure = { ...refused, promised: fence };
+    expect(await prepare('k', ballot)).toEqual({ ...refused, promised: fence });
+    peer.apply(attempt, 0);
+    await until(() => attempt.applied.length > 0);
+    expect(attempt.applied).toEqual([[0, { ...refused, promised: fence }]]);
+    expect(remote.replica.applied[0]?.source).toBe('accept');
+    const message = 'version: 3 bytes, a ballot has 16';
+    expect(await prepare('k', text('odd'))).toEqual({
+      kind: 'refused',
+      code: 'INVALID_ARGUMENT',
+      message,
+    });
   });
 
   test('asks, and says who does', async () => {
