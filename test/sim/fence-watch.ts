@@ -30,8 +30,10 @@ export class FenceWatch {
     this.#sight = sight;
   }
 
-  get committed(): number {
-    return this.#highest.size;
+  /** The highest fence that any replica of the key has committed, as text; empty: none. */
+  committedFor(key: string): string {
+    const fence = this.#highest.get(partitionOf(hash32(Buffer.from(key))));
+    return fence === undefined ? '' : formatVersion(readVersion(fence, 0));
   }
 
   /** An entry of a disk changes. */

@@ -382,10 +382,16 @@ export class World {
     });
   }
 
+  /** By key the highest version that some node has dropped or hides. */
   #droppedByKey(): Map<string, string> {
     const dropped = new Map<string, string>();
     for (const [place, version] of this.#dropped) {
       const key = place.slice(place.indexOf('/') + 1);
+      dropped.set(key, laterOf(dropped.get(key) ?? '', version));
+    }
+    // What a fence hides is not read any more, and is dropped soon.
+    for (const { key, version, tombstone } of this.#stored.values()) {
+      if (!tombstone || version > this.#fences.committedFor(key)) continue;
       dropped.set(key, laterOf(dropped.get(key) ?? '', version));
     }
     return dropped;

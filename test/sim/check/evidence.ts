@@ -10,7 +10,7 @@ export interface Evidence {
   readonly stored: readonly StoredRecord[];
   /** What is on the disks at the end, by node. */
   readonly copies: ReadonlyMap<string, ReadonlyMap<string, StoredRecord>>;
-  /** Of each key the highest version of a record that some node removed from its disk; such a key has nothing older left. */
+  /** Of each key the highest version that some node has dropped under a fence, or hides until it is dropped. */
   readonly dropped: ReadonlyMap<string, string>;
   /** Keys that a replica holds in a form it cannot read. */
   readonly damaged: ReadonlySet<string>;
