@@ -154,6 +154,6 @@ export function readFences(bytes: Uint8Array, at: number): FenceState {
 }
 
 function readFence(bytes: Uint8Array, at: number): Uint8Array {
-  const fence = Uint8Array.prototype.slice.call(bytes, at, at + FENCE_BYTES);
+  const fence = new Uint8Array(bytes.subarray(at, at + FENCE_BYTES));
   return fence.every((byte) => byte === 0) ? NO_FENCE : fence;
 }

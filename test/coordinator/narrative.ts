@@ -1,7 +1,7 @@
 import { isConsistency } from '../../src/core/consistency.js';
 import type { ErrorCode } from '../../src/core/errors.js';
 import { decodeRecord, headerOf, versionOf } from '../../src/core/record.js';
-import { encodeVersion, type Version } from '../../src/core/version.js';
+import { encodeVersion, readVersion, type Version } from '../../src/core/version.js';
 import type { NodeAnswer } from '../../src/io/link.js';
 import type { ApplyAnswer, ReadAnswer } from '../../src/io/peer.js';
 import {
@@ -26,6 +26,7 @@ import { ScriptedPeer, type SentCall } from './scripted-peer.js';
  * put v1@5 QUORUM                 value v1 stamped 5 ms after the start; `x@5` is a tombstone, `v1@5+20` expires 20 ms later
  * get QUORUM min=@7 receipt       options: receipt, zone=a, min=@7, timeout=50
  * n2 applied | kept v2@9 | found v1@5 | absent | refused CODE | failed CODE | unreachable
+ * n2 found v1@5 fence=@9          an answer of a replica that has committed this fence; copies are told with the fence they carry
  * down n2 | up n2 | advance 10 | cancel | quarantine
  * ```
  *
@@ -133,7 +134,7 @@ class Stage {
     const what =
       sent.kind === 'read'
         ? `read ${sent.part}`
-        : `${sent.call.source} ${recordText(sent.call.record)}`;
+        : `${sent.call.source} ${recordText(sent.call.record)}${fenceText(sent.call.fence)}`;
     this.events.push(`-> ${nodeId} ${what}`);
   }
 
@@ -153,19 +154,23 @@ function recordOf(word: string): Uint8Array {
   });
 }
 
-function answerOf([kind = '', word = '']: readonly string[]): ApplyAnswer | ReadAnswer {
+function answerOf(words: readonly string[]): ApplyAnswer | ReadAnswer {
+  const [kind = '', word = ''] = words;
+  const at = words.find((one) => one.startsWith('fence=@'))?.slice('fence=@'.length);
+  const fence = at === undefined ? {} : { fence: encodeVersion(versionAt(Number(at))) };
   switch (kind) {
     case 'applied':
-    case 'absent':
       return { kind };
+    case 'absent':
+      return { kind, ...fence };
     case 'kept':
       return { kind, header: headerOf(recordOf(word)) };
     case 'found': {
       const record = recordOf(word);
-      return { kind, header: headerOf(record), record };
+      return { kind, header: headerOf(record), record, ...fence };
     }
     case 'header': {
-      return { kind: 'found', header: headerOf(recordOf(word)) };
+      return { kind: 'found', header: headerOf(recordOf(word)), ...fence };
     }
     case 'unreachable':
       return { kind, code: 'UNAVAILABLE', message: 'not connected' };
@@ -179,6 +184,10 @@ function answerOf([kind = '', word = '']: readonly string[]): ApplyAnswer | Read
 
 function versionText(version: Version): string {
   return `@${version.wallMs - START_MS}`;
+}
+
+function fenceText(fence: Uint8Array): string {
+  return fence.length === 0 ? '' : ` fence=${versionText(readVersion(fence, 0))}`;
 }
 
 function recordText(record: Uint8Array): string {
