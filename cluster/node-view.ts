@@ -71,14 +71,18 @@ export async function withClient<T>(
 }
 
 /**
- * Why a node is not ready, in a few words; undefined when it is: healthy, and connected to every other node that runs. While
- * faults are injected anywhere, connections are not waited for.
+ * Why a node is not ready, in a few words; undefined when it is: healthy, refilled where it has forgotten, and connected to
+ * every other node that runs. While faults are injected anywhere, connections are not waited for.
  */
 export function unreadyReason(view: NodeView, all: readonly NodeView[]): string | undefined {
   if (view.process !== 'running') return view.process;
   if (view.report === undefined) return 'starting';
   if (!view.isHealthy) return view.report.reason || view.report.state;
   if (all.some(({ report }) => report !== undefined && report.faults.length > 0)) return undefined;
+  const { state } = view.report;
+  // It waits for nodes that do not run as long as it takes.
+  const canRefill = all.every(({ process }) => process === 'running');
+  if (canRefill && (state === 'waiting' || state === 'refilling')) return state;
   const apart = view.report.peers
     .filter((peer) => peer.state !== 'connected')
     .filter(({ nodeId }) => all.some((o) => o.place.id === nodeId && o.process === 'running'))

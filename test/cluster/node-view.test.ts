@@ -77,6 +77,12 @@ describe('a node is ready', () => {
     expect(of({ report: refused })).toBe('waits for n2 (another cluster)');
   });
 
+  test('when it has been refilled, if those that it needs run', () => {
+    const refilling = { ...report, state: 'refilling' as const };
+    expect(of({ report: refilling }, [view(1, {})])).toBe('refilling');
+    expect(of({ report: refilling })).toBeUndefined();
+  });
+
   test('without its connections while faults are injected', () => {
     const apart = { ...report, peers: [peer('n2', 'connecting')] };
     const cut = view(1, { report: { ...report, faults: ['hears nothing of n1'] } });
