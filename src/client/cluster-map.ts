@@ -1,7 +1,7 @@
 import { backoffMs } from '../core/backoff.js';
 import { KvError, type ErrorCode } from '../core/errors.js';
 import { createPlacement, partitionOf, type Placement } from '../core/placement.js';
-import type { Link, Linker, LinkState, NodePong, Welcome } from '../io/link.js';
+import type { CallKind, Link, Linker, LinkState, NodePong, Welcome } from '../io/link.js';
 import type { ClusterView, MemberView, RefusedEndpoint } from './kv.js';
 import { NodeState } from './node-state.js';
 
@@ -22,7 +22,7 @@ const LOOK_AGAIN = { baseMs: 2_000, maxMs: 30_000 };
 
 /** What a route is asked for. */
 export interface RouteRequest {
-  readonly kind: 'get' | 'put';
+  readonly kind: CallKind;
   readonly zone: string;
   readonly keyHash: number;
   /** The nodes of earlier attempts, one entry for each. */
@@ -316,7 +316,7 @@ function costOf(node: NodeState, request: RouteRequest, nowMs: number): number {
   let cost = 0;
   if (node.slow) cost += SLOW;
   if (request.zone !== '' && node.zone !== request.zone) cost += OTHER_ZONE;
-  if (node.quarantined && request.kind === 'put') cost += WRONG_CLOCK;
+  if (node.quarantined && request.kind !== 'get') cost += WRONG_CLOCK;
   if (node.isAvoided(nowMs)) cost += AVOIDED;
   for (const attempt of request.tried) if (attempt.node === node) cost += TRIED;
   return cost;

@@ -4,7 +4,7 @@ import { expiryAfter } from '../core/expiry.js';
 import { decodeRecord, encodeRecord, isIntact, type RecordFields } from '../core/record.js';
 import type { Receipt } from '../core/receipt.js';
 import { ZERO_VERSION, type Version } from '../core/version.js';
-import type { NodeAnswer, NodeCall } from '../io/link.js';
+import type { CallKind, NodeAnswer, NodeCall } from '../io/link.js';
 import {
   countAttempts,
   describeAttempts,
@@ -15,6 +15,7 @@ import {
 } from './attempts.js';
 import type { NodeState } from './node-state.js';
 import type { Plan } from './request-options.js';
+import { Retry } from './retry.js';
 import type { Session } from './session.js';
 import { abortWith, releaseFrom } from './signals.js';
 
@@ -36,20 +37,22 @@ const CORRUPT: NodeAnswer = {
 };
 
 /**
- * One get or put, from the call until its promise settles: the attempts, what they were answered, and what follows from it.
+ * One get, put or outcome, from the call until its promise settles: the attempts, what they were answered, and what follows from it.
  * It is itself the call of its first attempt, so an operation that succeeds at once costs this one object.
  *
  * Of a write one attempt at a time is under way. One that has not answered in its share of the time is cancelled, and counts
  * as `unknown` until it is answered after all; a late success is a success of the operation.
  */
 export abstract class Operation implements NodeCall {
-  readonly kind: 'get' | 'put';
+  readonly kind: CallKind;
   readonly key: Uint8Array;
   readonly keyHash: number;
   readonly level: Consistency;
   readonly zone: string;
   readonly receipt: boolean;
   readonly minVersion: Uint8Array;
+  /** Of a compare-and-set. */
+  readonly expect: Uint8Array;
   readonly traceparent: Uint8Array = NO_BYTES;
   /** Of a put. Replaced only while no attempt holds it: when every attempt so far was answered `none`. */
   record: Uint8Array = NO_BYTES;
@@ -85,7 +88,7 @@ export abstract class Operation implements NodeCall {
   #lastMessage = '';
   #lastReceipt: Receipt | undefined = undefined;
 
-  constructor(session: Session, kind: 'get' | 'put', key: Uint8Array, keyHash: number, plan: Plan) {
+  constructor(session: Session, kind: CallKind, key: Uint8Array, keyHash: number, plan: Plan) {
     this.session = session;
     this.kind = kind;
     this.key = key;
@@ -94,6 +97,7 @@ export abstract class Operation implements NodeCall {
     this.zone = plan.zone;
     this.receipt = plan.receipt;
     this.minVersion = plan.minVersion;
+    this.expect = plan.expect;
     this.timeoutMs = plan.timeoutMs;
     this.#limitMs = plan.timeoutMs;
     this.#deadlineMs = session.nowMs() + plan.timeoutMs;
@@ -165,7 +169,7 @@ export abstract class Operation implements NodeCall {
     if (this.settled) return;
     if (answer.code !== undefined) {
       this.#refused(call, answer);
-    } else if (this.kind === 'put' || answer.record === undefined) {
+    } else if (answer.record === undefined) {
       this.#succeeded(call, answer, undefined);
     } else {
       const intact = isIntact(this.keyHash, answer.record);
@@ -351,44 +355,5 @@ export abstract class Operation implements NodeCall {
     this.#call = undefined;
     if (this.#signal !== undefined) releaseFrom(this.#signal, this);
     this.session.underWay.remove(this);
-  }
-}
-
-/** An attempt after the first. An object of its own, so that answers of different attempts cannot be confused. */
-class Retry implements NodeCall {
-  timeoutMs = 0;
-  readonly #operation: Operation;
-
-  constructor(operation: Operation) {
-    this.#operation = operation;
-  }
-
-  get kind(): 'get' | 'put' {
-    return this.#operation.kind;
-  }
-  get key(): Uint8Array {
-    return this.#operation.key;
-  }
-  get record(): Uint8Array {
-    return this.#operation.record;
-  }
-  get minVersion(): Uint8Array {
-    return this.#operation.minVersion;
-  }
-  get level(): Consistency {
-    return this.#operation.level;
-  }
-  get zone(): string {
-    return this.#operation.zone;
-  }
-  get receipt(): boolean {
-    return this.#operation.receipt;
-  }
-  get traceparent(): Uint8Array {
-    return this.#operation.traceparent;
-  }
-
-  onAnswer(answer: NodeAnswer): void {
-    this.#operation.answered(this, answer);
   }
 }

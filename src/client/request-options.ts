@@ -21,6 +21,8 @@ export interface Plan {
   readonly receipt: boolean;
   /** Of a get: 16 bytes, or empty. */
   readonly minVersion: Uint8Array;
+  /** Of a compare-and-set: what it expects, encoded. Otherwise empty. */
+  readonly expect: Uint8Array;
   /** Of a write that is sent again: the stamp that it had. */
   readonly version: Version | undefined;
   /** Of a put: how long after its stamp it expires. */
@@ -44,6 +46,7 @@ const BASE_PLAN: Plan = {
   signal: undefined,
   receipt: false,
   minVersion: NO_BYTES,
+  expect: NO_BYTES,
   version: undefined,
   ttlMs: undefined,
   expiresAtMs: undefined,
@@ -97,6 +100,7 @@ export function planRequest(
     receipt: receipt === undefined ? base.receipt : checkFlag('receipt', receipt),
     minVersion:
       minVersion === undefined ? NO_BYTES : encodeVersion(checkVersion('minVersion', minVersion)),
+    expect: NO_BYTES,
     version: version === undefined ? undefined : checkVersion('version', version),
     ttlMs,
     expiresAtMs,

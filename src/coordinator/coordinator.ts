@@ -192,6 +192,7 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
         key,
         record: NO_BYTES,
         minVersion,
+        expect: NO_BYTES,
         level: request.level,
         zone: request.zone,
         deadlineMs,

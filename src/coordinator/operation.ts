@@ -1,19 +1,21 @@
 import type { Consistency } from '../core/consistency.js';
 import type { Version } from '../core/version.js';
-import type { NodeAnswer, NodeFailure, NodePage, NodeScan } from '../io/link.js';
+import type { CallKind, NodeAnswer, NodeFailure, NodePage, NodeScan } from '../io/link.js';
 import type { ReadAnswer } from '../io/peer.js';
 
 /**
- * One get or put that this node coordinates. The object is the caller's own and carries no closures: a channel's call is
+ * One get, put or outcome that this node coordinates. The object is the caller's own and carries no closures: a channel's call is
  * the operation.
  */
 export interface Operation {
-  readonly kind: 'get' | 'put';
+  readonly kind: CallKind;
   readonly key: Uint8Array;
   /** For a put (a delete is a put of a tombstone): the encoded record. Otherwise empty. */
   readonly record: Uint8Array;
-  /** For a get: 16 bytes, or empty. */
+  /** For a get: 16 bytes, or empty. For an outcome: the id of the request that is asked about. */
   readonly minVersion: Uint8Array;
+  /** For a compare-and-set: what it expects (`core/expectation.ts`). Otherwise empty. */
+  readonly expect: Uint8Array;
   readonly level: Consistency;
   /** For the local levels. */
   readonly zone: string;

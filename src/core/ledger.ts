@@ -17,6 +17,10 @@ export const ANSWERED = {
 
 export type AnsweredCode = (typeof ANSWERED)[keyof typeof ANSWERED];
 
+export function isAnsweredCode(code: number): code is AnsweredCode {
+  return code === ANSWERED.applied || code === ANSWERED.lost || code === ANSWERED.never;
+}
+
 /** What a record knows of a request. */
 export type Remembered =
   | { readonly kind: 'answered'; readonly request: AnsweredRequest }

@@ -1,5 +1,6 @@
 import type { Consistency } from '../core/consistency.js';
 import type { ErrorCode, Outcome } from '../core/errors.js';
+import type { AnsweredCode } from '../core/ledger.js';
 import type { Member } from '../core/placement.js';
 import type { Receipt } from '../core/receipt.js';
 
@@ -61,15 +62,22 @@ export interface NodeRequest {
   readonly traceparent: Uint8Array;
 }
 
-/** One attempt of one get or put on one node. Calls carry no closures: the SDK's attempt is the call. */
+/** A delete is a put of a tombstone. An outcome asks what became of a put at LINEARIZABLE. */
+export type CallKind = 'get' | 'put' | 'outcome';
+
+/** One attempt of one request on one node. Calls carry no closures: the SDK's attempt is the call. */
 export interface NodeCall extends NodeRequest {
-  /** A delete is a put of a tombstone. */
-  readonly kind: 'get' | 'put';
+  readonly kind: CallKind;
   readonly key: Uint8Array;
-  /** For a put: the record, encoded once by the SDK. Otherwise empty. */
+  /**
+   * For a put: the record, encoded once by the SDK. Otherwise empty. At LINEARIZABLE its version is the id of the request, the
+   * same in all its attempts, and what is stored gets a version above it.
+   */
   readonly record: Uint8Array;
-  /** For a get: 16 bytes of `minVersion`, or empty. */
+  /** For a get: 16 bytes of `minVersion`, or empty. For an outcome: the id of the request that is asked about. */
   readonly minVersion: Uint8Array;
+  /** For a compare-and-set, a put at LINEARIZABLE: what it expects to find (`core/expectation.ts`). Otherwise empty. */
+  readonly expect: Uint8Array;
   readonly receipt: boolean;
   onAnswer(answer: NodeAnswer): void;
 }
@@ -81,12 +89,20 @@ export interface NodeAnswer {
   readonly message: string;
   /**
    * For a get: the record with the newest version, tombstones included; undefined when absent. One that has expired, by the
-   * clock of the coordinator, is answered as the tombstone of its version (`core/expiry.ts`). May be kept.
+   * clock of the coordinator, is answered as the tombstone of its version (`core/expiry.ts`). For a compare-and-set that lost:
+   * what it found. May be kept.
    */
   readonly record: Uint8Array | undefined;
   /** For a put that lost: the header of the record that shadows it. */
   readonly shadow: Uint8Array | undefined;
   readonly receipt: Receipt | undefined;
+  /** For a put at LINEARIZABLE and for an outcome: what became of it. */
+  readonly result?: AnsweredCode;
+  /**
+   * With `result`, 16 bytes: the version, as users see it, of what took effect or was found; absent where nothing was. With the
+   * refusal of a request that came too late to be known: the version that its id would have to be above.
+   */
+  readonly version?: Uint8Array;
 }
 
 /** One page of a scan: keys from `gte` (inclusive) to `lt` (exclusive; empty: to the end). */

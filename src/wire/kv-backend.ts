@@ -1,7 +1,7 @@
 import type { NodeCall, NodeFailure, NodePage, NodeScan } from '../io/link.js';
 import type { Version } from '../core/version.js';
 
-/** One get or put to coordinate: what the SDK sends, with its timeout as a moment of the node's monotonic clock. */
+/** One get, put or outcome to coordinate: what the SDK sends, with its timeout as a moment of the node's monotonic clock. */
 export interface KvOperation extends Omit<NodeCall, 'timeoutMs'> {
   readonly deadlineMs: number;
 }

@@ -3,10 +3,10 @@ import { invalidArgument, type KvError } from '../core/errors.js';
 import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../core/limits.js';
 import { VERSION_BYTES } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
-import type { NodeAnswer, NodeFailure, Welcome } from '../io/link.js';
+import type { CallKind, NodeAnswer, NodeFailure, Welcome } from '../io/link.js';
 import type { Timers } from '../io/timers.js';
 import type { CancellableCall, ChannelHost, ServerChannel } from './channel-server.js';
-import { receiptToWire, requireConsistency, welcomeToWire } from './codec.js';
+import { checkedExpectation, receiptToWire, requireConsistency, welcomeToWire } from './codec.js';
 import { checkHello } from './greeting.js';
 import type { KvBackend, KvOperation } from './kv-backend.js';
 import type { LinkFaults } from './link-faults.js';
@@ -47,6 +47,7 @@ class KvChannelHost implements ChannelHost {
     switch (call.kind) {
       case v1.CallKind.CALL_GET:
       case v1.CallKind.CALL_PUT:
+      case v1.CallKind.CALL_OUTCOME:
         return this.#startOperation(call, channel);
       case v1.CallKind.CALL_SCAN:
         return this.#startScan(call, channel);
@@ -129,12 +130,13 @@ class KvChannelHost implements ChannelHost {
   }
 }
 
-/** A channel's get or put is itself the coordinator's operation, and what cancels it. */
+/** A channel's get, put or outcome is itself the coordinator's operation, and what cancels it. */
 class ChannelOperation implements KvOperation, CancellableCall {
-  readonly kind: 'get' | 'put';
+  readonly kind: CallKind;
   readonly key: Uint8Array;
   readonly record: Uint8Array;
   readonly minVersion: Uint8Array;
+  readonly expect: Uint8Array;
   readonly level: Consistency;
   readonly zone: string;
   readonly receipt: boolean;
@@ -148,11 +150,12 @@ class ChannelOperation implements KvOperation, CancellableCall {
     readonly deadlineMs: number,
   ) {
     this.#id = call.id;
-    this.kind = call.kind === v1.CallKind.CALL_GET ? 'get' : 'put';
+    this.kind = kindOf(call.kind);
     this.key = call.key;
     this.record = call.record;
     this.minVersion = requireLength(call.version, VERSION_BYTES, 'version');
-    this.level = requireConsistency(call.consistency);
+    this.level = this.kind === 'outcome' ? 'LINEARIZABLE' : requireConsistency(call.consistency);
+    this.expect = checkedExpectation(call.expect, this.level);
     this.zone = call.zone;
     this.receipt = call.receipt;
     this.traceparent = requireLength(call.traceparent, TRACEPARENT_BYTES, 'traceparent');
@@ -168,12 +171,19 @@ class ChannelOperation implements KvOperation, CancellableCall {
     if (answer.record !== undefined) wire.record = answer.record;
     if (answer.shadow !== undefined) wire.header = answer.shadow;
     if (answer.receipt !== undefined) wire.receipt = receiptToWire(answer.receipt);
+    if (answer.result !== undefined) wire.result = answer.result;
+    if (answer.version !== undefined) wire.version = answer.version;
     this.host.reply(this.channel, wire);
   }
 
   cancel(): void {
     this.host.options.backend.cancel(this);
   }
+}
+
+function kindOf(kind: v1.CallKind): CallKind {
+  if (kind === v1.CallKind.CALL_GET) return 'get';
+  return kind === v1.CallKind.CALL_PUT ? 'put' : 'outcome';
 }
 
 /** The answer to a kind of call that this release does not know, or does not take on this channel. */

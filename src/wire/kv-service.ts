@@ -72,7 +72,7 @@ interface Written {
 }
 
 type Target = Pick<KvOperation, 'kind' | 'key' | 'level' | 'zone' | 'receipt'> &
-  Partial<Pick<KvOperation, 'record' | 'minVersion'>>;
+  Partial<Pick<KvOperation, 'record' | 'minVersion' | 'expect'>>;
 
 class KvService {
   readonly #options: KvServiceOptions;
@@ -268,6 +268,7 @@ class KvService {
       const operation: KvOperation = {
         record: EMPTY_BYTES,
         minVersion: EMPTY_BYTES,
+        expect: EMPTY_BYTES,
         traceparent: EMPTY_BYTES,
         ...target,
         deadlineMs,

@@ -1,8 +1,11 @@
 import type { ErrorCode, Outcome } from '../core/errors.js';
+import { isAnsweredCode } from '../core/ledger.js';
 import { DEFAULT_LIMITS, type Limits } from '../core/limits.js';
 import { HEADER_BYTES } from '../core/record.js';
+import { VERSION_BYTES } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
 import type {
+  CallKind,
   Link,
   Linker,
   LinkState,
@@ -108,24 +111,28 @@ class ChannelLink implements Link {
   }
 }
 
-/** A get or put. Users keep what it answers, so that is copied out of the frame. */
+/** A get, put or outcome. Users keep what it answers, so that is copied out of the frame. */
 class OutgoingOperation extends OutgoingCall {
   constructor(
     readonly call: NodeCall,
     deadlineMs: number,
   ) {
-    super(deadlineMs, call.key.length + call.record.length + call.zone.length * 3);
+    super(
+      deadlineMs,
+      call.key.length + call.record.length + call.expect.length + call.zone.length * 3,
+    );
   }
 
   message(id: number, timeoutMs: number): v1.Call.$Properties {
     const { call } = this;
     return {
       id,
-      kind: call.kind === 'get' ? v1.CallKind.CALL_GET : v1.CallKind.CALL_PUT,
+      kind: KIND_ON_WIRE[call.kind],
       timeoutMs,
       key: call.key,
       record: call.record,
       version: call.minVersion,
+      expect: call.expect,
       consistency: consistencyToWire(call.level),
       receipt: call.receipt,
       zone: call.zone,
@@ -139,16 +146,24 @@ class OutgoingOperation extends OutgoingCall {
 
   failed(code: ErrorCode, message: string, sent: boolean): void {
     // A get changes nothing, sent or not.
-    const outcome = sent && this.call.kind === 'put' ? 'unknown' : 'none';
+    const outcome = sent && this.call.kind !== 'get' ? 'unknown' : 'none';
     this.call.onAnswer(failedAnswer(code, outcome, message));
   }
 }
 
+const KIND_ON_WIRE: Readonly<Record<CallKind, v1.CallKind>> = {
+  get: v1.CallKind.CALL_GET,
+  put: v1.CallKind.CALL_PUT,
+  outcome: v1.CallKind.CALL_OUTCOME,
+};
+
 function nodeAnswerOf(answer: v1.Answer): NodeAnswer {
-  const { code, record, header } = answer;
+  const { code, record, header, result, version } = answer;
   if (
     (record.length > 0 && record.length < HEADER_BYTES) ||
-    (header.length > 0 && header.length !== HEADER_BYTES)
+    (header.length > 0 && header.length !== HEADER_BYTES) ||
+    (version.length > 0 && version.length !== VERSION_BYTES) ||
+    (result !== 0 && !isAnsweredCode(result))
   ) {
     return failedAnswer('INTERNAL', 'unknown', 'the node answered with what is no record');
   }
@@ -159,6 +174,8 @@ function nodeAnswerOf(answer: v1.Answer): NodeAnswer {
     record: record.length === 0 ? undefined : Buffer.from(record),
     shadow: header.length === 0 ? undefined : header,
     receipt: answer.receipt ? receiptOf(answer.receipt) : undefined,
+    ...(result === 0 ? {} : { result }),
+    ...(version.length === 0 ? {} : { version: Buffer.from(version) }),
   };
 }
 

@@ -4,6 +4,7 @@ import { expiredAnswer, isExpired } from '../../src/core/expiry.js';
 import { compareRecords, headerOf, headOf, isTombstone } from '../../src/core/record.js';
 import type { Member } from '../../src/core/placement.js';
 import type {
+  CallKind,
   Link,
   Linker,
   LinkState,
@@ -36,7 +37,7 @@ export type Behaviour =
 
 export interface SentCall {
   readonly node: string;
-  readonly kind: 'get' | 'put';
+  readonly kind: CallKind;
   readonly key: string;
   readonly record: Uint8Array;
   readonly timeoutMs: number;

@@ -6,7 +6,7 @@ import { DEFAULT_LIMITS } from '../../src/core/limits.js';
 import { PARTITIONS, type Placement } from '../../src/core/placement.js';
 import { encodeRecord, type RecordFields } from '../../src/core/record.js';
 import type { Version } from '../../src/core/version.js';
-import type { NodeAnswer } from '../../src/io/link.js';
+import type { CallKind, NodeAnswer } from '../../src/io/link.js';
 import type { Peer } from '../../src/io/peer.js';
 import { createVirtualTime, type VirtualTime } from '../virtual-time.js';
 
@@ -106,6 +106,7 @@ export interface OperationInput {
   readonly deadlineMs?: number;
   readonly receipt?: boolean;
   readonly minVersion?: Uint8Array;
+  readonly expect?: Uint8Array;
 }
 
 /** An operation and the answers that it was given: there must be one. */
@@ -122,7 +123,7 @@ export function putOf(key: string, record: Uint8Array, input: OperationInput = {
 }
 
 export function operationOf(
-  kind: 'get' | 'put',
+  kind: CallKind,
   key: Uint8Array,
   record: Uint8Array,
   input: OperationInput = {},
@@ -133,6 +134,7 @@ export function operationOf(
     key,
     record,
     minVersion: input.minVersion ?? NO_BYTES,
+    expect: input.expect ?? NO_BYTES,
     level: input.level ?? 'QUORUM',
     zone: input.zone ?? '',
     deadlineMs: input.deadlineMs ?? 1_000,

@@ -4,6 +4,7 @@ import { encodeRecord, versionOf } from '../../src/core/record.js';
 import { formatVersion, type Version } from '../../src/core/version.js';
 import type { Coordinator, Operation } from '../../src/coordinator/operation.js';
 import type {
+  CallKind,
   Link,
   Linker,
   NodeAnswer,
@@ -21,10 +22,11 @@ import type { SimProcess } from './process.js';
 /** What an SDK says to a node: the calls of the link port, with bytes of their own. */
 export type NodeMessage =
   | {
-      readonly kind: 'get' | 'put';
+      readonly kind: CallKind;
       readonly key: Uint8Array;
       readonly record: Uint8Array;
       readonly minVersion: Uint8Array;
+      readonly expect: Uint8Array;
       readonly level: Consistency;
       readonly zone: string;
       readonly receipt: boolean;
@@ -112,12 +114,13 @@ class SimLink implements Link {
       key: Uint8Array.from(call.key),
       record: Uint8Array.from(call.record),
       minVersion: Uint8Array.from(call.minVersion),
+      expect: Uint8Array.from(call.expect),
       level: call.level,
       zone: call.zone,
       receipt: call.receipt,
     };
     this.witness.sent(call, this.host);
-    const bytes = CALL_BYTES + message.key.length + message.record.length;
+    const bytes = CALL_BYTES + message.key.length + message.record.length + message.expect.length;
     const id = this.channel.call(message, bytes, call.timeoutMs, (reply, none) => {
       if (this.#ids.get(call) === id) this.#ids.delete(call);
       const answer = none === undefined ? (reply as NodeAnswer) : noAnswer(none, call.kind);
@@ -170,7 +173,8 @@ export function serveNodeCall(door: NodeDoor, process: SimProcess, call: Incomin
   const deadlineMs = process.clock.monotonicMs() + call.timeoutMs;
   switch (message.kind) {
     case 'get':
-    case 'put': {
+    case 'put':
+    case 'outcome': {
       const operation = new ArrivedOperation(message, deadlineMs, call, process);
       call.onCancel = () => door.coordinator.cancel(operation);
       door.coordinator.execute(operation);
@@ -237,6 +241,7 @@ async function stampAndPut(
       key,
       record,
       minVersion: NO_BYTES,
+      expect: NO_BYTES,
       level,
       zone,
       deadlineMs,
@@ -248,17 +253,18 @@ async function stampAndPut(
 }
 
 class ArrivedOperation implements Operation {
-  readonly kind: 'get' | 'put';
+  readonly kind: CallKind;
   readonly key: Uint8Array;
   readonly record: Uint8Array;
   readonly minVersion: Uint8Array;
+  readonly expect: Uint8Array;
   readonly level: Consistency;
   readonly zone: string;
   readonly receipt: boolean;
   readonly traceparent = NO_BYTES;
 
   constructor(
-    message: NodeMessage & { kind: 'get' | 'put' },
+    message: NodeMessage & { kind: CallKind },
     readonly deadlineMs: number,
     readonly call: IncomingCall,
     readonly process: SimProcess,
@@ -267,6 +273,7 @@ class ArrivedOperation implements Operation {
     this.key = message.key;
     this.record = message.record;
     this.minVersion = message.minVersion;
+    this.expect = message.expect;
     this.level = message.level;
     this.zone = message.zone;
     this.receipt = message.receipt;
@@ -285,6 +292,7 @@ class ArrivedOperation implements Operation {
       ...answer,
       record: answer.record === undefined ? undefined : Uint8Array.from(answer.record),
       shadow: answer.shadow === undefined ? undefined : Uint8Array.from(answer.shadow),
+      ...(answer.version === undefined ? {} : { version: Uint8Array.from(answer.version) }),
     };
     this.call.reply(copied, CALL_BYTES + (copied.record?.length ?? 0));
   }
@@ -301,7 +309,7 @@ function copyOfPage(page: NodePage): NodePage {
   };
 }
 
-function noAnswer(none: NoAnswer, kind: 'get' | 'put'): NodeAnswer {
+function noAnswer(none: NoAnswer, kind: CallKind): NodeAnswer {
   return {
     code: codeOf(none),
     // A get changes nothing, sent or not.

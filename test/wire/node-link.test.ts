@@ -31,6 +31,7 @@ class Attempt implements NodeCall {
   readonly traceparent = EMPTY;
   readonly kind: 'get' | 'put';
   readonly receipt = true;
+  readonly expect = EMPTY;
   readonly answers: NodeAnswer[] = [];
 
   constructor(
