@@ -121,6 +121,7 @@ class PeerChannelHost implements ChannelHost {
       case v1.CallKind.CALL_GET:
       case v1.CallKind.CALL_PUT:
       case v1.CallKind.CALL_SCAN:
+      case v1.CallKind.CALL_OUTCOME:
       default:
         this.reply(channel, unknownKind(call));
     }
