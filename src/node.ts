@@ -112,7 +112,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     random,
     log,
     maxDriftMs,
-    placementVersion: () => placement.version,
+    placementVersion,
     quarantined,
     fenceLagMs: tempo.fenceLagMs,
     gossip: (request) => gossip?.exchange(request) ?? [],
@@ -157,6 +157,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     'owe',
     answerOwe(replica.hints, limits, (id) => id !== nodeId && peers.has(id)),
   );
+  const placementVersion = (): number => placement.version;
   const coordinator = createCoordinator({
     nodeId,
     clusterId,
@@ -207,7 +208,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     self: replica,
     clock,
     timers,
-    placementVersion: () => placement.version,
+    placementVersion,
     begin: () => replica.compared.beginExchange(),
   });
   const foreground = new Foreground({
@@ -218,7 +219,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
   delivery = startHintDelivery({
     keeper: replica,
     peerOf,
-    placementVersion: () => placement.version,
+    placementVersion,
     busy: () => foreground.busy,
     clock,
     timers,
@@ -270,7 +271,6 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     sharedWith: (id) => shared.get(id) as PartitionSet,
     newRefill: (signal) => {
       const { whileRefilling: self, fences } = replica;
-      const placementVersion = () => placement.version;
       return new Refill({ self, fences, clock, timers, placementVersion }, signal);
     },
     clock,

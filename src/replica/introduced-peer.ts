@@ -1,7 +1,9 @@
+import { compareIncarnations } from '../core/incarnation.js';
 import type { Clock } from '../io/clock.js';
 import {
   isReplicaFailure,
   type ApplyCall,
+  type Lives,
   type Peer,
   type PeerEvents,
   type PingAnswer,
@@ -65,12 +67,11 @@ export class IntroducedPeer implements Peer {
   readonly nodeId: string;
   readonly #ports: IntroductionPorts;
   readonly #peer: Peer;
-  #introduced = false;
   #closed = false;
-  /** Grows with every connection: what was begun on an earlier one is void. */
-  #connection = 0;
-  /** The one in which it said what came last. */
+  /** The one in which it serves; undefined while it is not introduced. */
   #life: Uint8Array | undefined;
+  /** Grows with every connection and every change of life: what was begun before that is void. */
+  #attempts = 0;
   /** Ends the pause before the next attempt; undefined while there is none. */
   #hurry: (() => void) | undefined;
   /** How far the other was when it introduced itself last. */
@@ -81,12 +82,10 @@ export class IntroducedPeer implements Peer {
     this.nodeId = ports.nodeId;
     this.#peer = ports.connect({
       onConnected: () => this.#onConnected(),
-      onLives: ({ incarnation, known }) => {
-        this.#life = incarnation;
-        ports.memory.learnAll(known);
-        this.#learn(0);
+      onLives: (lives) => this.#onLives(lives),
+      onCommitCounter: (commitCounter) => {
+        if (this.#life !== undefined) ports.memory.learn(this.nodeId, this.#life, commitCounter);
       },
-      onCommitCounter: (commitCounter) => this.#learn(commitCounter),
     });
   }
 
@@ -96,7 +95,7 @@ export class IntroducedPeer implements Peer {
   }
 
   get connected(): boolean {
-    return this.#introduced && this.#peer.connected;
+    return this.#life !== undefined && this.#peer.connected;
   }
 
   /** Whether it can be asked who it is, which it answers in any state. */
@@ -105,12 +104,12 @@ export class IntroducedPeer implements Peer {
   }
 
   apply(call: ApplyCall, slot: number): void {
-    if (this.#introduced) this.#peer.apply(call, slot);
+    if (this.#life !== undefined) this.#peer.apply(call, slot);
     else this.#ports.timers.turn(() => call.onApplied(slot, NOT_INTRODUCED));
   }
 
   read(call: ReadCall, slot: number, part: 'record' | 'header'): void {
-    if (this.#introduced) this.#peer.read(call, slot, part);
+    if (this.#life !== undefined) this.#peer.read(call, slot, part);
     else this.#ports.timers.turn(() => call.onRead(slot, NOT_INTRODUCED));
   }
 
@@ -120,7 +119,7 @@ export class IntroducedPeer implements Peer {
   }
 
   async scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
-    return this.#introduced ? this.#peer.scan(request, deadlineMs) : NOT_INTRODUCED;
+    return this.#life !== undefined ? this.#peer.scan(request, deadlineMs) : NOT_INTRODUCED;
   }
 
   ping(request: PingRequest, deadlineMs: number): Promise<PingAnswer | ReplicaFailure> {
@@ -132,7 +131,7 @@ export class IntroducedPeer implements Peer {
     request: AskRequest<K>,
     deadlineMs: number,
   ): Promise<AskReply<K> | ReplicaFailure> {
-    if (!this.#introduced && !BEFORE_INTRODUCTION.has(kind)) return NOT_INTRODUCED;
+    if (this.#life === undefined && !BEFORE_INTRODUCTION.has(kind)) return NOT_INTRODUCED;
     return this.#peer.ask(kind, request, deadlineMs);
   }
 
@@ -146,7 +145,7 @@ export class IntroducedPeer implements Peer {
   /** The own node has changed: the other is told at once, rather than when it asks next. */
   announce(): void {
     if (this.#hurry !== undefined) this.#hurry();
-    else if (this.#introduced && this.#peer.connected) void this.#introduce();
+    else if (this.#life !== undefined && this.#peer.connected) void this.#introduce();
   }
 
   /** No further attempt is made. The way to the peer is closed by whoever opened it. */
@@ -155,29 +154,38 @@ export class IntroducedPeer implements Peer {
     this.#hurry?.();
   }
 
-  /** Who does not serve has nothing to lose in its life yet, and may still take another one instead. */
-  #learn(commitCounter: number): void {
-    if (!this.#introduced || this.#life === undefined) return;
-    this.#ports.memory.learn(this.nodeId, this.#life, commitCounter);
+  /**
+   * What frames say of their sender's own life is not taken for granted: it may not serve in it yet, and what is remembered of
+   * it is what tells it that it has forgotten.
+   */
+  #onLives({ incarnation, known }: Lives): void {
+    this.#ports.memory.learnAll(known);
+    if (this.#life === undefined || compareIncarnations(incarnation, this.#life) === 0) return;
+    this.#life = undefined;
+    if (this.#peer.connected) this.#startIntroducing();
   }
 
   #onConnected(): void {
     if (this.#closed) return;
-    this.#introduced = false;
-    this.#connection++;
-    this.#hurry?.();
     this.#ports.onReachable();
-    void this.#keepIntroducing(this.#connection);
+    this.#startIntroducing();
   }
 
-  async #keepIntroducing(connection: number): Promise<void> {
+  #startIntroducing(): void {
+    this.#life = undefined;
+    this.#attempts++;
+    this.#hurry?.();
+    void this.#keepIntroducing(this.#attempts);
+  }
+
+  async #keepIntroducing(attempts: number): Promise<void> {
     const isCurrent = (): boolean =>
-      !this.#closed && connection === this.#connection && this.#peer.connected;
+      !this.#closed && attempts === this.#attempts && this.#peer.connected;
     for (let pauseMs = FIRST_PAUSE_MS; isCurrent(); pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS)) {
-      const isIntroduced = await this.#introduce();
+      const life = await this.#introduce();
       if (!isCurrent()) return;
-      if (isIntroduced) {
-        this.#introduced = true;
+      if (life !== undefined) {
+        this.#life = life;
         this.#ports.onIntroduced();
         return;
       }
@@ -185,19 +193,19 @@ export class IntroducedPeer implements Peer {
     }
   }
 
-  /** True: it serves, and lacks nothing that is remembered of it here. */
-  async #introduce(): Promise<boolean> {
+  /** The life of the other, when it serves and lacks nothing that is remembered of it here. */
+  async #introduce(): Promise<Uint8Array | undefined> {
     const { clock, memory, introduction, onMet } = this.#ports;
     const said = introduction();
-    const connection = this.#connection;
+    const attempts = this.#attempts;
     const reply = await this.#peer.ask('introduce', said, clock.monotonicMs() + TIMEOUT_MS);
-    if (isReplicaFailure(reply) || this.#closed || connection !== this.#connection) return false;
+    if (isReplicaFailure(reply) || this.#closed || attempts !== this.#attempts) return undefined;
     onMet(reply);
-    if (reply.state !== 'serving') return false;
-    // It has been told and says that it serves nevertheless: that is not to be relied on.
-    if (said.remembers !== undefined && isAhead(said.remembers, reply)) return false;
+    if (reply.state !== 'serving') return undefined;
+    // It has been told, and says that it serves nevertheless: that is not to be relied on.
+    if (said.remembers !== undefined && isAhead(said.remembers, reply)) return undefined;
     memory.learn(this.nodeId, reply.incarnation, reply.commitCounter);
-    return true;
+    return reply.incarnation;
   }
 
   #pause(pauseMs: number): Promise<void> {
