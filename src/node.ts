@@ -96,6 +96,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
   const clusterId = clusterIdOf(clusterName, members, replication);
   const limits: Limits = { ...DEFAULT_LIMITS, maxValueBytes: identity.maxValueBytes };
   const placement = createPlacement(members, replication);
+  const placementVersion = (): number => placement.version;
   const tempo = identity.tempo ?? DEFAULT_TEMPO;
 
   const others = members.map(({ id }) => id).filter((id) => id !== nodeId);
@@ -157,7 +158,6 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     'owe',
     answerOwe(replica.hints, limits, (id) => id !== nodeId && peers.has(id)),
   );
-  const placementVersion = (): number => placement.version;
   const coordinator = createCoordinator({
     nodeId,
     clusterId,

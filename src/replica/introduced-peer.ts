@@ -114,7 +114,7 @@ export class IntroducedPeer implements Peer {
   }
 
   prepare(call: PrepareCall, slot: number): void {
-    if (this.#introduced) this.#peer.prepare(call, slot);
+    if (this.#life !== undefined) this.#peer.prepare(call, slot);
     else this.#ports.timers.turn(() => call.onPrepared(slot, NOT_INTRODUCED));
   }
 

@@ -264,6 +264,10 @@ class Link implements Peer {
     );
   }
 
+  prepare(): void {
+    throw new Error('nothing is prepared here');
+  }
+
   scan: Peer['scan'] = (request, deadlineMs) =>
     this.#ask((target) => target.replica.scan(request, deadlineMs));
 
