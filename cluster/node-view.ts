@@ -79,10 +79,10 @@ export function unreadyReason(view: NodeView, all: readonly NodeView[]): string 
   if (view.report === undefined) return 'starting';
   if (!view.isHealthy) return view.report.reason || view.report.state;
   if (all.some(({ report }) => report !== undefined && report.faults.length > 0)) return undefined;
-  const { state } = view.report;
+  const { state: own } = view.report;
   // It waits for nodes that do not run as long as it takes.
   const canRefill = all.every(({ process }) => process === 'running');
-  if (canRefill && (state === 'waiting' || state === 'refilling')) return state;
+  if (canRefill && (own === 'waiting' || own === 'refilling')) return own;
   const apart = view.report.peers
     .filter((peer) => peer.state !== 'connected')
     .filter(({ nodeId }) => all.some((o) => o.place.id === nodeId && o.process === 'running'))
