@@ -168,7 +168,9 @@ class FenceRound {
       });
       open = differing;
     }
-    if (open.length > 0) this.#obstacles.add('replicas differ below the fence');
+    if (open.length > 0 && !this.#isStopped()) {
+      this.#obstacles.add('replicas differ below the fence');
+    }
     return { voted: votes.length, moved: this.#moved, obstacles: [...this.#obstacles] };
   }
 

@@ -222,21 +222,21 @@ async function isStored(disk: FaultyDisk, key: Uint8Array): Promise<boolean> {
   return record !== undefined;
 }
 
-describe('a committed fence', () => {
-  /** Five records of the partition: the fence at 30 hides the first two. */
-  async function filled(disk: FaultyDisk): Promise<TestReplica> {
-    const node = await open(disk);
-    const fill: readonly (readonly [Uint8Array, number, string])[] = [
-      [DELETED, 1, 'delete'],
-      [EXPIRED, 3, 'expire'],
-      [EXPIRING, 4, 'expire'],
-      [YOUNG, 31, 'delete'],
-      [LIVE, 2, 'put'],
-    ];
-    for (const [key, atMs, kind] of fill) await applyOne(node, key, recordFor({ key, atMs, kind }));
-    return node;
-  }
+/** Five records of the partition: the fence at 30 hides the first two. */
+async function filled(disk: FaultyDisk): Promise<TestReplica> {
+  const node = await open(disk);
+  const fill: readonly (readonly [Uint8Array, number, string])[] = [
+    [DELETED, 1, 'delete'],
+    [EXPIRED, 3, 'expire'],
+    [EXPIRING, 4, 'expire'],
+    [YOUNG, 31, 'delete'],
+    [LIVE, 2, 'put'],
+  ];
+  for (const [key, atMs, kind] of fill) await applyOne(node, key, recordFor({ key, atMs, kind }));
+  return node;
+}
 
+describe('a committed fence', () => {
   test('hides tombstones and what has expired at once, and takes them off the disk', async () => {
     const disk = createFaultyDisk();
     const node = await filled(disk);
