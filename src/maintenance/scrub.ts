@@ -23,14 +23,24 @@ export function startScrub({ replica, timers, random, log, everyMs }: ScrubOptio
   let isBusy = false;
 
   const scrubNext = async (): Promise<void> => {
-    if (replica.sweeper.needsRebuild) return replica.sweeper.rebuild();
-    const found = await replica.sweeper.sweep(partition, { rests: true });
-    if (found === undefined) return;
-    if (found.differing > 0) {
-      log.error({ partition, ...found }, 'the hash trees differ from the disk and are rebuilt');
-      await replica.sweeper.rebuild();
-    }
+    if (replica.sweeper.needsWalk) await replica.sweeper.walkAgain();
+    if (!replica.trees.ready) return;
+    const current = partition;
+    // Also when this one cannot be read: the others are to have their turn.
     partition = (partition + 1) % PARTITIONS;
+    const fields = { partition: current };
+    try {
+      const found = await replica.sweeper.sweep(current, { rests: true });
+      if (found === undefined || found.differing === 0) return;
+      log.error({ ...fields, ...found }, 'the hash trees differ from the disk and are rebuilt');
+      await replica.sweeper.rebuild();
+    } catch (error) {
+      if (isStopped) return;
+      log.warn(
+        { err: error, ...fields },
+        'a partition could not be checked against the disk; if this goes on and the disk is sound, stop the node and empty its data folder, and it is refilled by the others',
+      );
+    }
   };
 
   let isStopped = false;
@@ -38,10 +48,8 @@ export function startScrub({ replica, timers, random, log, everyMs }: ScrubOptio
     if (isBusy) return;
     isBusy = true;
     scrubNext()
-      .catch((error: unknown) => {
-        if (isStopped) return;
-        log.warn({ err: error, partition }, 'a partition could not be checked against the disk');
-      })
+      // The disk takes nothing, and says so elsewhere.
+      .catch(() => {})
       .finally(() => {
         isBusy = false;
       });

@@ -67,6 +67,11 @@ export class KnownRecords {
     this.trees.replace(keyHash, header, undefined);
   }
 
+  /** There is no record of the key on disk, whatever was known of one; what the trees say of it is for a rebuild to mend. */
+  foundMissing(key: Uint8Array, keyHash: number): void {
+    this.#headers.forget(recordKey(key), keyHash);
+  }
+
   /** The record of the key on disk cannot be read. */
   foundCorrupt(key: Uint8Array, keyHash: number): void {
     this.#headers.forget(recordKey(key), keyHash);
@@ -92,8 +97,9 @@ export class KnownRecords {
     this.#storedKeys.walk();
   }
 
-  /** Has the trees computed anew. No batch may be under way within this call. */
+  /** Believes nothing but the disk, and has the trees computed anew. No batch may be under way within this call. */
   rebuild(): void {
+    this.#headers.clear();
     this.trees.clear();
     this.walk();
   }

@@ -8,8 +8,10 @@ const ENTRIES_AT_ONCE = 512;
 /** Opening a cursor costs about as much as passing over so many entries. */
 const ENTRIES_FOR_A_CURSOR = 64;
 const RUNS_AT_ONCE = 4;
-/** Whole records are read: so many at once. */
-const RECORDS_AT_ONCE = 32;
+/** Whole records are read: so many at once, the fewer the larger they are. */
+const FIRST_RECORDS = 8;
+const MAX_RECORDS = 32;
+const LARGE_BYTES = 256 * 1024;
 
 /** All entries of the segments from `from` up to `until` (exclusive), in order. Rejects with a StoreError. */
 export async function readSegments(
@@ -130,10 +132,15 @@ export async function* indexedRecords(
   store: Store,
   entries: readonly Uint8Array[],
 ): AsyncGenerator<IndexedRecord, void, undefined> {
-  for (let from = 0; from < entries.length; from += RECORDS_AT_ONCE) {
-    const some = entries.slice(from, from + RECORDS_AT_ONCE);
+  let atOnce = FIRST_RECORDS;
+  for (let from = 0; from < entries.length;) {
+    const some = entries.slice(from, from + atOnce);
+    from += some.length;
     const keys = some.map(userKeyOfEntry);
     const records = await lookUp(store, keys.map(recordKey));
+    let bytes = 0;
+    for (const record of records) if (record instanceof Uint8Array) bytes += record.length;
+    atOnce = bytes > LARGE_BYTES ? Math.ceil(atOnce / 2) : Math.min(2 * atOnce, MAX_RECORDS);
     for (let i = 0; i < some.length; i++) {
       const key = keys[i] as Uint8Array;
       yield {

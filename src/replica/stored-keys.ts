@@ -95,7 +95,7 @@ export class StoredKeys {
         this.#walkFailed = true;
         this.#log.warn(
           { err: error },
-          'the walk over all records failed: every key is looked up, and trees that were to be rebuilt are not',
+          'the walk over all records failed and will be tried again: until then every key is looked up, and without trees nothing is compared; if it goes on failing, stop the node and empty its data folder, and it is refilled by the others',
         );
       }
     }

@@ -66,9 +66,9 @@ export class Sweeper {
     return this.#differed;
   }
 
-  /** The trees are not ready and will not be: rebuilding them ended with something that could not be read. */
-  get needsRebuild(): boolean {
-    return !this.#known.trees.ready && this.#known.walkFailed;
+  /** The last walk over all records ended with something that could not be read: {@link walkAgain}. */
+  get needsWalk(): boolean {
+    return this.#known.walkFailed;
   }
 
   /**
@@ -85,6 +85,14 @@ export class Sweeper {
    */
   mend(key: Uint8Array, keyHash: number, record: Uint8Array | undefined): Promise<boolean> {
     return this.#inTurn(() => this.#mend(key, keyHash, record));
+  }
+
+  /** Has all records walked over once more: for the filter of keys, and for the trees where they are not ready. */
+  walkAgain(): Promise<void> {
+    return this.#commit.alone(async () => {
+      this.#known.walk();
+      return undefined;
+    });
   }
 
   /**
@@ -132,6 +140,7 @@ export class Sweeper {
       bytes += record?.length ?? 0;
       if (record === undefined) {
         batch.del(entryKey);
+        this.#known.foundMissing(key, keyHash);
       } else if (!isIntact(keyHash, record)) {
         this.#known.foundCorrupt(key, keyHash);
         sweep.addCorrupt(segment);

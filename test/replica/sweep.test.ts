@@ -165,6 +165,23 @@ describe('a sweep', () => {
     expect(await node.replica.status()).toMatchObject({ treesDiffered: 3, scrubPasses: 2 / 256 });
   });
 
+  test('lets in again what the disk has lost unseen, whatever was known of it', async () => {
+    const { disk, node } = await filled();
+    await edit(disk, recordKey(KEY), undefined);
+    const older = recordFor({ key: OTHER, atMs: 0, kind: 'put' });
+    await edit(disk, recordKey(OTHER), older);
+    await sweep(node);
+    const lost = recordFor({ key: KEY, atMs: 1, kind: kindOf(0) });
+    expect(await applyOne(node, KEY, lost)).toEqual({ kind: 'applied' });
+    expect((await index(disk)).found).toContain(nameOf(segmentEntryKey(hash32(KEY), KEY)));
+    const rebuilt = node.replica.sweeper.rebuild();
+    await node.time.settle();
+    await rebuilt;
+    const reverted = recordFor({ key: OTHER, atMs: 2, kind: kindOf(1) });
+    expect(await applyOne(node, OTHER, reverted)).toEqual({ kind: 'applied' });
+    await expectAllAgree(disk, node);
+  });
+
   test('is not made while the trees are rebuilt', async () => {
     const { disk } = await filled();
     await crash(disk);
