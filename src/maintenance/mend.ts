@@ -5,6 +5,7 @@ import { compareBytesAt, VERSION_BYTES } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
 import type { Log } from '../io/log.js';
 import { isReplicaFailure, type Peer, type ReadAnswer, type ReadCall } from '../io/peer.js';
+import { StoreError } from '../io/store.js';
 import type { Timers } from '../io/timers.js';
 import type { CorruptKey } from '../replica/corrupt-keys.js';
 import type { LocalReplica } from '../replica/local-replica.js';
@@ -32,14 +33,14 @@ export interface MendingOptions {
  */
 export function startMending(options: MendingOptions): () => void {
   const { replica, timers, log } = options;
+  const mending = new Mending(options);
   let isBusy = false;
   let isStopped = false;
   const cancel = timers.every(options.everyMs, () => {
     if (isBusy || !replica.trees.ready) return;
-    const keys = replica.corruptKeys.slice(0, KEYS_A_ROUND);
-    if (keys.length === 0) return;
     isBusy = true;
-    mendAll(keys, options)
+    mending
+      .round()
       .catch((error: unknown) => {
         if (isStopped) return;
         log.warn({ err: error }, 'records that cannot be read are not mended yet');
@@ -54,16 +55,54 @@ export function startMending(options: MendingOptions): () => void {
   };
 }
 
-async function mendAll(keys: readonly CorruptKey[], options: MendingOptions): Promise<void> {
-  const { replica, log } = options;
-  const mended = new Set<number>();
-  for (const key of keys) {
-    if (await mendOne(key, options)) mended.add(partitionOf(key.keyHash));
+class Mending {
+  readonly #options: MendingOptions;
+  /** Keys before this place have been tried in this pass, so that those which cannot be mended yet hold up no others. */
+  #next = 0;
+  /** Partitions with mended records: what was counted of a record that could not be read is not known. */
+  readonly #uncounted = new Set<number>();
+
+  constructor(options: MendingOptions) {
+    this.#options = options;
   }
-  for (const partition of mended) {
-    log.info({ partition }, 'records that could not be read were mended from other replicas');
-    // What was counted of a record that could not be read is not known.
-    await replica.sweeper.sweep(partition, { rests: true });
+
+  async round(): Promise<void> {
+    const { replica, log } = this.#options;
+    const { corruptKeys } = replica;
+    if (this.#next >= corruptKeys.length) this.#next = 0;
+    const keys = corruptKeys.slice(this.#next, this.#next + KEYS_A_ROUND);
+    if (keys.length === 0) return;
+    let mended = 0;
+    for (const key of keys) {
+      if (await this.#mend(key)) mended += 1;
+      else this.#next += 1;
+    }
+    if (mended === 0) return;
+    log.info({ mended }, 'records that could not be read were mended from other replicas');
+    await this.#count();
+  }
+
+  async #mend(key: CorruptKey): Promise<boolean> {
+    try {
+      const isMended = await mendOne(key, this.#options);
+      if (isMended) this.#uncounted.add(partitionOf(key.keyHash));
+      return isMended;
+    } catch (error) {
+      // What lies around this key on the disk cannot be read either.
+      if (error instanceof StoreError) return false;
+      throw error;
+    }
+  }
+
+  /** Counts partitions anew in which nothing is left to be mended: each costs a look at all of its records. */
+  async #count(): Promise<void> {
+    const { replica } = this.#options;
+    const corrupt = new Set(replica.corruptKeys.map(({ keyHash }) => partitionOf(keyHash)));
+    for (const partition of this.#uncounted) {
+      if (corrupt.has(partition)) continue;
+      await replica.sweeper.sweep(partition, { rests: true });
+      this.#uncounted.delete(partition);
+    }
   }
 }
 

@@ -5,7 +5,8 @@ import { compareRecords, headerOf } from '../../src/core/record.js';
 import { encodeVersion } from '../../src/core/version.js';
 import type { ReadAnswer, ReplicaFailure } from '../../src/io/peer.js';
 import { silentLog } from '../../src/io/log.js';
-import { createPlacement } from '../../src/core/placement.js';
+import { createPlacement, partitionOf } from '../../src/core/placement.js';
+import { StoreError } from '../../src/io/store.js';
 import { choose, startMending } from '../../src/maintenance/mend.js';
 import { startScrub } from '../../src/maintenance/scrub.js';
 import { recordKey } from '../../src/replica/layout.js';
@@ -150,6 +151,83 @@ describe('a record that went bad', () => {
     expect(await readOne(node, KEY)).toMatchObject({ kind: 'found' });
     expect(said(node.replica.trees)).toEqual(said(await treesOnDisk(disk.store)));
   });
+});
+
+test('records that cannot be mended yet hold up no others', async () => {
+  const time = createVirtualTime(START_WALL_MS);
+  const members = ['n1', 'n2', 'n3', 'n4'].map((id) => ({ id, address: `${id}:1`, zone: 'z' }));
+  const placement = createPlacement(members, 2);
+  const isShared = (key: Buffer, other: number): boolean => {
+    const replicas = placement.preference[partitionOf(hash32(key))] as readonly number[];
+    return replicas.includes(0) && replicas.includes(other);
+  };
+  const all = Array.from({ length: 20_000 }, (_, i) => bytes(`key/${i}`));
+  const ofSecond = all.filter((key) => isShared(key, 1)).slice(0, 300);
+  const [ofThird] = all.filter((key) => isShared(key, 2)) as [Buffer];
+  const disk = createFaultyDisk();
+  const identity = { ...IDENTITY, nodeId: 'n1' };
+  const { replica } = await openTestReplica(disk, { identity }, time);
+  const third = await openTestReplica(
+    createFaultyDisk(),
+    { identity: { ...IDENTITY, nodeId: 'n3' } },
+    time,
+  );
+  const batch = disk.store.batch();
+  for (const key of [...ofSecond, ofThird]) batch.put(recordKey(key), Buffer.alloc(40));
+  await batch.commit({ sync: true });
+  const node = { replica, time };
+  for (const key of [...ofSecond, ofThird]) {
+    expect(await readOne(node, key)).toMatchObject({ code: 'RECORD_CORRUPT' });
+  }
+  await applyOne(third, ofThird, recordOf(ofThird, 1));
+  const way = new FarPeer(third.replica, time);
+  const { clock, timers } = time;
+  startMending({
+    replica,
+    placement: () => placement,
+    peerOf: (id) => (id === 'n3' ? way : undefined),
+    clock,
+    timers,
+    log: silentLog,
+    everyMs: 100,
+  });
+  await time.advance(500);
+  expect(await readOne(node, ofThird)).toMatchObject({ kind: 'found' });
+  expect(replica.corruptKeys).toHaveLength(300);
+});
+
+test('the scrub passes over a partition that cannot be read, and comes back to it', async () => {
+  const disk = createFaultyDisk();
+  const node = await openTestReplica(disk);
+  await applyOne(node, KEY, recordOf(KEY, 1));
+  disk.damagedKey = recordKey(KEY);
+  const { timers } = node.time;
+  const random = seededRandom(3);
+  startScrub({ replica: node.replica, timers, random, log: silentLog, everyMs: 10 });
+  await node.time.advance(10 * 257);
+  expect((await node.replica.status()).scrubPasses).toBeGreaterThan(254 / 256);
+  disk.damagedKey = undefined;
+  await node.time.advance(10 * 257);
+  expect((await node.replica.status()).scrubPasses).toBeGreaterThan(510 / 256);
+});
+
+test('the scrub has records walked over again when that could not be done', async () => {
+  const disk = createFaultyDisk();
+  const first = await openTestReplica(disk);
+  await applyOne(first, KEY, recordOf(KEY, 1));
+  const closed = first.replica.close();
+  await first.time.settle();
+  await closed;
+  disk.walkGate = Promise.reject(new StoreError('failed', 'Input/output error'));
+  const node = await openTestReplica(disk);
+  await node.time.settle();
+  expect(await node.replica.status()).toMatchObject({ treesReady: true, filterComplete: false });
+  disk.walkGate = undefined;
+  const { timers } = node.time;
+  const random = seededRandom(3);
+  startScrub({ replica: node.replica, timers, random, log: silentLog, everyMs: 10 });
+  await node.time.advance(20);
+  expect(await node.replica.status()).toMatchObject({ treesReady: true, filterComplete: true });
 });
 
 test('the scrub has trees that have gone wrong rebuilt', async () => {
