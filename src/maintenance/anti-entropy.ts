@@ -114,6 +114,7 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
   };
   /** Peers to be compared with before the others, in order. */
   const urgent = new Set<string>();
+  let wasUrgent = false;
   let after = '';
   let comparing = false;
   let stopped = false;
@@ -123,7 +124,10 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
     tempo.antiEntropyMs * (SOONEST + (SOON - SOONEST) * random.fraction());
   const intervalMs = (): number => tempo.antiEntropyMs * (1 + JITTER * (2 * random.fraction() - 1));
 
-  /** The next that can be asked: an urgent one, else the one that follows the last by id. */
+  /**
+   * The next that can be asked: an urgent one, else the one that follows the last by id. The two take turns, so that one who is
+   * busy, or behind by more than a round can mend, does not keep this node from the others.
+   */
   const next = (): Peer | undefined => {
     const connected = options
       .peers()
@@ -135,11 +139,18 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
     const able = connected
       .filter(({ nodeId }) => !isCatchingUp(nodeId))
       .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
-    for (const nodeId of urgent) {
-      const peer = able.find((one) => one.nodeId === nodeId);
-      if (peer !== undefined) return peer;
+    if (!wasUrgent) {
+      for (const nodeId of urgent) {
+        const peer = able.find((one) => one.nodeId === nodeId);
+        if (peer === undefined) continue;
+        wasUrgent = true;
+        return peer;
+      }
     }
-    return able.find(({ nodeId }) => nodeId > after) ?? able[0];
+    wasUrgent = false;
+    const inTurn = able.find(({ nodeId }) => nodeId > after) ?? able[0];
+    after = inTurn?.nodeId ?? after;
+    return inTurn;
   };
 
   const compare = async (
@@ -203,7 +214,6 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
   const round = async (): Promise<void> => {
     const peer = serving() ? next() : undefined;
     if (peer === undefined) return;
-    after = peer.nodeId;
     const { end } = await compare(peer, clock.monotonicMs() + ROUND_MS);
     if (end === 'busy' || end === 'late') urgent.add(peer.nodeId);
   };

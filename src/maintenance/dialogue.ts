@@ -49,10 +49,8 @@ export class Dialogue {
   readonly peer: Peer;
   readonly #options: DialogueOptions;
   #end: { readonly end: DialogueEnd; readonly reason: string } | undefined;
-  #letGo: () => void = () => {};
-  readonly #over = new Promise<undefined>((resolve) => {
-    this.#letGo = () => resolve(undefined);
-  });
+  /** To be called at the end: all that wait here. */
+  readonly #waiting = new Set<() => void>();
   readonly #cancelDeadline: () => void;
   readonly #onAbort = (): void => this.finish('stopped', 'it was stopped');
 
@@ -83,8 +81,11 @@ export class Dialogue {
   }
 
   /** Resolves when it has come to an end. */
-  whenOver(): Promise<undefined> {
-    return this.#over;
+  whenOver(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.over) resolve();
+      else this.#waiting.add(resolve);
+    });
   }
 
   /** The first end counts. */
@@ -93,16 +94,17 @@ export class Dialogue {
     this.#end = { end, reason };
     this.#cancelDeadline();
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
-    this.#letGo();
+    for (const letGo of this.#waiting) letGo();
+    this.#waiting.clear();
   }
 
   fail(nodeId: string, failure: ReplicaFailure): void {
     this.finish('failed', `${nodeId}: ${failure.message}`);
   }
 
-  /** Undefined when it has come to an end meanwhile. */
+  /** Resolves after a while, or at the end. */
   async wait(delayMs: number): Promise<void> {
-    await Promise.race([sleep(this.#options.timers, delayMs), this.#over]);
+    await this.#untilOver(sleep(this.#options.timers, delayMs));
   }
 
   askSelf<K extends ComparingKind>(
@@ -151,17 +153,30 @@ export class Dialogue {
     request: AskRequest<K>,
   ): Promise<AskReply<K> | undefined> {
     const rest = this.#options.pace.rest();
-    if (rest !== undefined) await Promise.race([rest, this.#over]);
+    if (rest !== undefined) await this.#untilOver(rest);
     if (this.over) return undefined;
     const deadlineMs = Math.min(
       this.#options.deadlineMs,
       this.#options.clock.monotonicMs() + ASK_TIMEOUT_MS,
     );
-    const reply = await Promise.race([whom.ask(kind, request, deadlineMs), this.#over]);
+    const reply = await this.#untilOver(whom.ask(kind, request, deadlineMs));
     if (reply === undefined || this.over) return undefined;
     if (!isReplicaFailure(reply)) return reply;
     this.fail(whom.nodeId, reply);
     return undefined;
+  }
+
+  /**
+   * What `answer` resolves with; undefined when the end comes first. A race against one promise for the end would keep every
+   * answer in memory until then.
+   */
+  #untilOver<T>(answer: Promise<T>): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      const letGo = (): void => resolve(undefined);
+      if (this.over) letGo();
+      else this.#waiting.add(letGo);
+      answer.then(resolve, reject).finally(() => this.#waiting.delete(letGo));
+    });
   }
 }
 

@@ -4,7 +4,7 @@ import { addPartition, emptyPartitionSet, type PartitionSet } from '../core/part
 import { PARTITIONS, partitionOf, type Placement } from '../core/placement.js';
 import { compareRecords, isTombstone } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
-import type { Peer, ReadAnswer, ReadCall } from '../io/peer.js';
+import { isReplicaFailure, type Peer, type ReadAnswer, type ReadCall } from '../io/peer.js';
 import { sleep, type Timers } from '../io/timers.js';
 import { compareReplicas } from './comparison.js';
 import { Dialogue } from './dialogue.js';
@@ -117,7 +117,13 @@ class Verification {
   readonly #suspects = new Set<string>();
   /** Partitions in which some replica could not be compared. */
   readonly #incomplete = new Set<number>();
-  readonly #uncompared: UncomparedReplica[] = [];
+  /** By node: of which partitions it could not be compared, and the first reason. */
+  readonly #uncompared = new Map<
+    string,
+    { readonly partitions: Set<number>; readonly reason: string }
+  >();
+  /** When comparing ends, so that there is time to read again what it has found. */
+  readonly #compareUntilMs: number;
   #differing = 0;
   readonly #partitionsDiffering = new Set<number>();
 
@@ -126,6 +132,9 @@ class Verification {
     this.#options = options;
     this.#signal = signal;
     this.#placement = ports.placement();
+    const { deadlineMs, settleMs = SETTLE_MS } = options;
+    const halfMs = (deadlineMs - ports.clock.monotonicMs()) / 2;
+    this.#compareUntilMs = deadlineMs - Math.min(settleMs + READ_TIMEOUT_MS, halfMs);
   }
 
   async run(): Promise<VerifyReport> {
@@ -139,7 +148,13 @@ class Verification {
     const keys = await this.#readAgain();
     return {
       partitionsCompared: PARTITIONS - this.#incomplete.size,
-      uncompared: this.#uncompared,
+      uncompared: [...this.#uncompared]
+        .map(([nodeId, { partitions, reason }]) => ({
+          nodeId,
+          partitions: partitions.size,
+          reason,
+        }))
+        .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1)),
       differing: this.#differing,
       partitionsDiffering: this.#partitionsDiffering.size,
       keys,
@@ -182,7 +197,7 @@ class Verification {
   /** Why they could not be compared; undefined: they were. One that is busy is asked again until the deadline. */
   async #compare({ base, other, partitions }: Pair): Promise<string | undefined> {
     const { clock, timers, nodeId } = this.#ports;
-    const { deadlineMs } = this.#options;
+    const deadlineMs = this.#compareUntilMs;
     const pace = new Pace(clock, timers, () => false);
     for (;;) {
       const dialogue = new Dialogue({
@@ -235,6 +250,7 @@ class Verification {
       const some = suspects.slice(at, at + READS_AT_ONCE);
       const read = await Promise.all(some.map((name) => this.#read(Buffer.from(name, 'latin1'))));
       for (const one of read) {
+        this.#noteSilent(one);
         if (!differ(one.copies)) continue;
         this.#count(one.partition);
         if (told.length < maxKeys) told.push(one);
@@ -273,9 +289,21 @@ class Verification {
     return { key, partition, copies };
   }
 
+  /** A replica that could not be read again may differ still: it has not been compared to the end. */
+  #noteSilent({ partition, copies }: DifferingKey): void {
+    for (const { node, answer } of copies) {
+      if (!isReplicaFailure(answer) || answer.code === 'RECORD_CORRUPT') continue;
+      this.#giveUp(node, [partition], `${node}: ${answer.message}`);
+    }
+  }
+
   #giveUp(nodeId: string, partitions: readonly number[], reason: string): void {
-    for (const partition of partitions) this.#incomplete.add(partition);
-    this.#uncompared.push({ nodeId, partitions: partitions.length, reason });
+    const uncompared = this.#uncompared.get(nodeId) ?? { partitions: new Set(), reason };
+    this.#uncompared.set(nodeId, uncompared);
+    for (const partition of partitions) {
+      this.#incomplete.add(partition);
+      uncompared.partitions.add(partition);
+    }
   }
 
   #tell(comparisons: number, done: number): void {

@@ -114,6 +114,17 @@ test('one that is busy is asked again soon, and told nothing until it is free', 
   expect(areEqual(three)).toBe(true);
 });
 
+test('one that stays busy does not keep a node from the others', async () => {
+  const { three, ways, antiEntropy } = await createCluster([some(5, 'a')]);
+  for (const node of [1, 2]) antiEntropy[node]?.stop();
+  three.of(1).compared.beginExchange();
+  const [toSecond] = ways[0] as [FarPeer, FarPeer];
+  await three.time.until(() => toSecond.asked.length > 0, 5_000);
+  await three.hold(0, [put('late')]);
+  await three.time.advance(3_000);
+  expect((await three.contents(2)).has('late')).toBe(true);
+});
+
 test('one that is brought what it has missed is left alone until that is over', async () => {
   const { three, ways, catchingUp } = await createCluster([some(50, 'missed')]);
   catchingUp.add('n2');

@@ -131,6 +131,23 @@ test('says which replica it could not compare, and compares the others', async (
   });
 });
 
+test('does not take for equal what could not be read again', async () => {
+  const { three, far, run } = await createStage();
+  await three.hold(0, some(10));
+  for (const id of ['n2', 'n3']) {
+    const peer = far.get(id) as FarPeer;
+    peer.failing = (kind) =>
+      kind === 'read' ? { kind: 'failed', code: 'TIMED_OUT', message: 'no answer' } : undefined;
+  }
+  const report = await run();
+  const partitions = 256 - report.partitionsCompared;
+  expect(partitions).toBeGreaterThan(5);
+  expect(report.uncompared).toEqual([
+    { nodeId: 'n2', partitions, reason: 'n2: no answer' },
+    { nodeId: 'n3', partitions, reason: 'n3: no answer' },
+  ]);
+});
+
 test('waits for a replica that is comparing with somebody else, and says so when it does not end', async () => {
   const { three, run } = await createStage();
   await three.hold(0, [put('missing')]);
