@@ -19,6 +19,8 @@ import { Signal } from './signal.js';
 const ASK_TIMEOUT_MS = 5_000;
 /** Nothing is waited for longer than this without a look around. */
 const LOOK_MS = 1_000;
+/** A node that meets nobody waits this long before it takes its folder for the latest there is. */
+const ALONE_MS = 30_000;
 /** After an attempt that failed. */
 const PAUSE_MS = 200;
 
@@ -122,17 +124,23 @@ class ReplicaAdmission {
   }
 
   /**
-   * A whole folder. Whoever remembers more of the node than the folder holds says so when they meet, so it waits for that a
-   * little, though not for peers that are down: those find out when they meet.
+   * A whole folder, which may be an old one that was put back. Any peer that it has talked to since knows that, so it waits for
+   * one of each group; for the others only a moment, as they may be down. A node that is all alone serves in the end: it is the
+   * only one who can.
    */
   async #greet(): Promise<void> {
-    const { clock, tempo, replica } = this.#options;
+    const { clock, groups, tempo, replica } = this.#options;
     const { standing } = replica;
-    const untilMs = clock.monotonicMs() + tempo.gossipMs;
+    const startedMs = clock.monotonicMs();
     for (;;) {
       if (this.#stopped || standing.state !== 'waiting') return;
-      const unmet = this.#others.filter((id) => !this.#met.has(id));
-      const leftMs = untilMs - clock.monotonicMs();
+      const met = new Set(this.#met.keys());
+      const unmet = this.#others.filter((id) => !met.has(id));
+      const isVouchedFor = groups.every(
+        ({ others }) => others.length === 0 || countIn(others, met) > 0,
+      );
+      const limitMs = isVouchedFor ? tempo.gossipMs : ALONE_MS;
+      const leftMs = startedMs + limitMs - clock.monotonicMs();
       if (unmet.length === 0 || leftMs <= 0) return this.#serve();
       standing.explain(`it has just started, and greets ${unmet.join(', ')} first`);
       await this.#signal.wait(leftMs);

@@ -87,7 +87,7 @@ describe('the first start', () => {
 });
 
 describe('a node that comes back', () => {
-  test('with its folder serves at once when its peers are there, and soon when they are not', async () => {
+  test('with its folder serves at once when its peers are there, and soon when one is not', async () => {
     const cluster = await threeNodes();
     const life = Buffer.from(cluster.node('n1').replica.incarnation);
     await cluster.stop('n1');
@@ -100,6 +100,16 @@ describe('a node that comes back', () => {
     await cluster.untilServing(['n1'], 1_100);
     await cluster.time.advance(SECOND);
     expect(await cluster.get('n1', 'k')).toBe('first');
+  });
+
+  test('to nobody waits half a minute for somebody who knows better, and serves what it has', async () => {
+    const cluster = await threeNodes();
+    for (const id of cluster.ids) await cluster.stop(id);
+    await cluster.start('n1');
+    await cluster.time.advance(29 * SECOND);
+    expect(cluster.standing('n1')).toBe('waiting: it has just started, and greets n2, n3 first');
+    await cluster.untilServing(['n1'], 2 * SECOND);
+    expect(await cluster.held('n1', 'k')).toBe('first');
   });
 
   test.each(['an empty folder', 'an older folder', 'a damaged log'])(
