@@ -1,3 +1,4 @@
+import type { Lives } from '../../src/coordinator/context.js';
 import { createCoordinator, type NodeCoordinator } from '../../src/coordinator/coordinator.js';
 import type { InFlightBounds } from '../../src/coordinator/in-flight.js';
 import type { Operation } from '../../src/coordinator/operation.js';
@@ -67,6 +68,7 @@ export interface WorldOptions {
   readonly peerOf: (nodeId: string) => Peer;
   readonly time?: VirtualTime;
   readonly inFlight?: InFlightBounds;
+  readonly lives?: Lives;
 }
 
 export function createWorld(options: WorldOptions): World {
@@ -95,6 +97,7 @@ export function createWorld(options: WorldOptions): World {
       owed: (nodeId, key) => owed.push(`${nodeId} ${Buffer.from(key).toString('utf8')}`),
       onAlive: (nodeId) => alive.push(nodeId),
       ...(options.inFlight === undefined ? {} : { inFlight: options.inFlight }),
+      ...(options.lives === undefined ? {} : { lives: options.lives }),
     }),
   };
   return world;
