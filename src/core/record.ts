@@ -16,7 +16,7 @@ import {
  *
  * ```
  *  0  digest   8   xxHash64 of flags and all that follows, seeded by the key's hash32
- *  8  flags    1   tombstone, expiry, changed, ledger; unknown bits are refused
+ *  8  flags    1   tombstone, expiry, changed, ledger, leased; unknown bits are refused
  *  9  version 16
  * 25  expiry   6   wall ms                          when flagged
  *     changed 16   version of the last real change  when flagged
@@ -38,6 +38,8 @@ export interface RecordFields {
   readonly changed?: Version;
   /** The LINEARIZABLE requests lately answered on this key. Absent for a plain write, whose floor is its own version. */
   readonly ledger?: Ledger;
+  /** Proposed by a coordinator that means to propose again soon: see core/lease.ts. Absent: false. */
+  readonly leased?: boolean;
   /** Empty for a tombstone. */
   readonly value: Uint8Array;
 }
@@ -68,7 +70,8 @@ const TOMBSTONE = 1;
 const EXPIRY = 2;
 const CHANGED = 4;
 const LEDGER = 8;
-const KNOWN_FLAGS = TOMBSTONE | EXPIRY | CHANGED | LEDGER;
+const LEASED = 16;
+const KNOWN_FLAGS = TOMBSTONE | EXPIRY | CHANGED | LEDGER | LEASED;
 const EXPIRY_BYTES = 6;
 const ANSWERED_BYTES = 2 * VERSION_BYTES + 1;
 const NO_VALUE = new Uint8Array(0);
@@ -87,7 +90,7 @@ export function encodeRecord(key: Uint8Array, fields: RecordFields): Uint8Array 
     ledgerBytes +
     value.length;
   const bytes = Buffer.allocUnsafe(size);
-  let flags = fields.tombstone ? TOMBSTONE : 0;
+  let flags = (fields.tombstone ? TOMBSTONE : 0) | (fields.leased === true ? LEASED : 0);
   let at = HEADER_BYTES;
   writeVersion(fields.version, bytes, VERSION_AT);
   if (fields.expiresAtMs !== undefined) {
@@ -150,6 +153,7 @@ export function decodeRecord(bytes: Uint8Array): RecordFields | undefined {
     ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
     ...(changed === undefined ? {} : { changed }),
     ...(ledger === undefined ? {} : { ledger }),
+    ...((flags & LEASED) === 0 ? {} : { leased: true }),
     value: at === bytes.length ? NO_VALUE : bytes.subarray(at),
   };
 }
@@ -177,7 +181,11 @@ export function expiryOf(head: Uint8Array): number | undefined {
 
 /** True for a plain write as a client may send it: nothing in it that only a LINEARIZABLE round adds. */
 export function isPlainRecord(header: Uint8Array): boolean {
-  return ((header[FLAGS_AT] as number) & (CHANGED | LEDGER)) === 0;
+  return ((header[FLAGS_AT] as number) & (CHANGED | LEDGER | LEASED)) === 0;
+}
+
+export function isLeased(header: Uint8Array): boolean {
+  return ((header[FLAGS_AT] as number) & LEASED) !== 0;
 }
 
 export function versionOf(header: Uint8Array): Version {

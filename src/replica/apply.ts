@@ -3,6 +3,7 @@ import type { ApplyAnswer, ApplyCall, ReplicaFailure } from '../io/peer.js';
 import type { StoreBatch } from '../io/store.js';
 import type { FenceTable } from './fence-table.js';
 import { segmentEntryKey, userKeyOf } from './layout.js';
+import type { Promises } from './promises.js';
 
 const NO_VALUE = new Uint8Array(0);
 
@@ -22,13 +23,15 @@ export interface HeldKey {
 
 /**
  * The one `apply`: whatever brought the record (a write, a hint, read repair, anti-entropy, a rebalance), it is kept when it
- * wins over what the replica holds, by the merge rule of core/record.ts, unless a fence is above it. Whoever adds a condition on
- * writes adds it here. What loses is only looked at, so a retry of what is held is answered as before, whatever the fences say.
+ * wins over what the replica holds, by the merge rule of core/record.ts, unless a fence is above it or a ballot that the replica
+ * has promised. Whoever adds a condition on writes adds it here. What loses is only looked at, so a retry of what is held is
+ * answered as before, whatever fences and promises say.
  */
 export function applyRecord(
   held: HeldKey,
   call: ApplyCall,
   fences: FenceTable,
+  promises: Promises,
 ): 'taken' | 'kept' | ReplicaFailure {
   const { record, keyHash } = call;
   const holds = held.winner ?? held.stored;
@@ -37,7 +40,7 @@ export function applyRecord(
     // It is equal to the absence that is here; nothing is gained by a tombstone that would be dropped again.
     if (holds === undefined || fences.hides(keyHash, holds)) return 'kept';
   }
-  const refusal = fences.judge(call);
+  const refusal = fences.judge(call) ?? promises.judge(call, holds);
   if (refusal !== undefined) return refusal;
   fences.taken(call);
   held.winner = record;
@@ -45,8 +48,14 @@ export function applyRecord(
 }
 
 /** Everything that changes with a record goes into the batch here, so that it changes with it or not at all. */
-export function writeApplied(batch: StoreBatch, held: HeldKey, winner: Uint8Array): void {
+export function writeApplied(
+  batch: StoreBatch,
+  held: HeldKey,
+  winner: Uint8Array,
+  promises: Promises,
+): void {
   batch.put(held.storeKey, winner);
+  promises.writeFulfilled(batch, held, winner);
   if (held.stored === undefined) {
     batch.put(segmentEntryKey(held.keyHash, userKeyOf(held.storeKey)), NO_VALUE);
   }

@@ -8,3 +8,8 @@ export type AskHandlers = {
     deadlineMs: number,
   ) => Promise<AskReply<K> | ReplicaFailure>;
 };
+
+/** The replica, which passes on what it is asked. */
+export interface AnsweringReplica {
+  answer<K extends AskKind>(kind: K, handler: AskHandlers[K]): void;
+}

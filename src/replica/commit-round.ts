@@ -1,7 +1,8 @@
-import type { ApplyCall, ReplicaFailure } from '../io/peer.js';
+import type { ApplyCall, PrepareCall, ReplicaFailure } from '../io/peer.js';
 import { answerTo, applyRecord, type HeldKey } from './apply.js';
 import type { FenceTable } from './fence-table.js';
 import { isKeyOf, recordKey } from './layout.js';
+import type { Promises } from './promises.js';
 
 /** The calls of one group commit, and the keys that they are about. */
 export class CommitRound {
@@ -11,8 +12,8 @@ export class CommitRound {
   readonly #held: HeldKey[] = [];
   /** By the hash of the key; keys that share it are chained. */
   readonly #keys = new Map<number, HeldKey>();
-  /** By place: the calls that a fence was above. There are next to none. */
-  #fenced: Map<number, ReplicaFailure> | undefined;
+  /** By place: the calls that a fence or a promise was above. There are next to none. */
+  #refused: Map<number, ReplicaFailure> | undefined;
 
   /** The key of the call where this is the first call on it: what is on disk of it is for the caller to say. */
   add(call: ApplyCall, slot: number): HeldKey | undefined {
@@ -33,19 +34,24 @@ export class CommitRound {
     return known === undefined ? held : undefined;
   }
 
+  /** What is made of the key that a prepare is about; undefined: no call is about it. */
+  find({ key, keyHash }: PrepareCall): HeldKey | undefined {
+    return find(this.#keys.get(keyHash), key);
+  }
+
   /** Applies the calls in the order in which they came. The keys that have a winner now are to be written. */
-  decide(fences: FenceTable): HeldKey[] {
+  decide(fences: FenceTable, promises: Promises): HeldKey[] {
     const winners: HeldKey[] = [];
     for (let i = 0; i < this.#calls.length; i++) {
       const held = this.#held[i] as HeldKey;
       if (held.failure !== undefined) continue;
       const first = held.winner === undefined;
-      const decided = applyRecord(held, this.#calls[i] as ApplyCall, fences);
+      const decided = applyRecord(held, this.#calls[i] as ApplyCall, fences, promises);
       if (decided === 'taken') {
         if (first) winners.push(held);
       } else if (decided !== 'kept') {
-        this.#fenced ??= new Map();
-        this.#fenced.set(i, decided);
+        this.#refused ??= new Map();
+        this.#refused.set(i, decided);
       }
     }
     return winners;
@@ -76,7 +82,7 @@ export class CommitRound {
 
   /** What keeps the call at this place from being applied, whatever becomes of the commit. */
   #refusalOf(place: number): ReplicaFailure | undefined {
-    return (this.#held[place] as HeldKey).failure ?? this.#fenced?.get(place);
+    return (this.#held[place] as HeldKey).failure ?? this.#refused?.get(place);
   }
 }
 

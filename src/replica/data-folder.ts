@@ -26,6 +26,7 @@ import {
   sealNumber,
   STANDING_KEY,
 } from './meta.js';
+import { loadPromises, type StoredPromise } from './promises.js';
 import { ReopeningStore } from './reopening-store.js';
 
 /** Raised when what is on disk changes so that an older release would misread it. */
@@ -73,6 +74,7 @@ export interface DataFolder {
   readonly clockBoundMs: number;
   /** By partition. */
   readonly fences: readonly FenceState[];
+  readonly promises: readonly StoredPromise[];
 }
 
 /**
@@ -151,6 +153,7 @@ async function make(
     foundCommitCounter: 0,
     clockBoundMs: 0,
     fences: [],
+    promises: [],
   };
 }
 
@@ -172,6 +175,7 @@ async function claim(
   const commitCounter = foundCommitCounter + 1;
   const clockBoundMs = await readMetaNumber(store, CLOCK_BOUND_KEY);
   const fences = await loadFences(store);
+  const promises = await loadPromises(store);
   const peers = await readMeta(store, PEERS_KEY);
   const stoppedCleanly = !isDamaged && (await readMeta(store, CLEAN_STOP_KEY)) !== undefined;
   // Also proves that the folder can be written before the node says that it is ready.
@@ -192,6 +196,7 @@ async function claim(
     foundCommitCounter,
     clockBoundMs,
     fences,
+    promises,
   };
 }
 

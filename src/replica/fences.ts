@@ -18,26 +18,22 @@ import { partitionOf, PARTITIONS } from '../core/placement.js';
 import { readWallMs } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
 import type { Log } from '../io/log.js';
-import {
-  DONE,
-  type AskKind,
-  type AskReply,
-  type AskRequest,
-  type FenceRequest,
-} from '../io/peer-asks.js';
+import { DONE, type AskReply, type AskRequest, type FenceRequest } from '../io/peer-asks.js';
 import type { ReplicaFailure } from '../io/peer.js';
 import type { StoreBatch } from '../io/store.js';
-import type { AskHandlers } from './ask-handlers.js';
+import type { AnsweringReplica } from './ask-handlers.js';
 import { refused } from './failure.js';
 import { encodeFenceEntry, type FenceTable } from './fence-table.js';
 import type { GroupCommit } from './group-commit.js';
 import { HiddenRecords } from './hidden-records.js';
 import type { KnownRecords } from './known-records.js';
 import { fenceKey } from './layout.js';
+import type { Promises } from './promises.js';
 import type { Sweeper } from './sweep.js';
 
 export interface FencesOptions {
   readonly table: FenceTable;
+  readonly promises: Promises;
   readonly commit: GroupCommit;
   readonly known: KnownRecords;
   readonly sweeper: Sweeper;
@@ -45,11 +41,6 @@ export interface FencesOptions {
   readonly log: Log;
   /** How far fences stay behind the clock (Tempo.fenceLagMs). */
   readonly fenceLagMs: number;
-}
-
-/** The replica, which passes on what it is asked. */
-interface AnsweringReplica {
-  answer<K extends AskKind>(kind: K, handler: AskHandlers[K]): void;
 }
 
 const OTHER_PROMISE = refused('REFUSED', 'another fence has been promised since');
@@ -148,7 +139,10 @@ export class Fences {
     const committed = commitFence(this.#table.of(partition), fence, promised);
     if (committed === undefined) return NOT_SEALED;
     const answer = await this.#settle(partition, committed);
-    if (answer.kind === 'reply') this.#hidden.drop(partition);
+    if (answer.kind === 'reply') {
+      this.#hidden.drop(partition);
+      this.#dropPromises(partition, fence);
+    }
     return answer;
   }
 
@@ -206,6 +200,17 @@ export class Fences {
   /** What is mended counts like a copy: each puts a record in the place of another. */
   #mark(partition: number): number {
     return this.#table.mark(partition) + this.#options.known.corrupt.mended;
+  }
+
+  /** No ballot at or below it is taken any more anyway. Where the disk fails, the next fence does it. */
+  #dropPromises(partition: number, fence: Uint8Array): void {
+    const { promises, commit } = this.#options;
+    const passed = promises.passed(partition, fence);
+    if (passed.length === 0) return;
+    commit
+      .change((batch) => promises.writePassed(batch, passed, fence))
+      .then(() => promises.drop(passed, fence))
+      .catch(() => {});
   }
 
   async #settle(partition: number, state: FenceState): Promise<typeof DONE | ReplicaFailure> {

@@ -1,19 +1,21 @@
 import { KvError } from '../core/errors.js';
-import { isIntact } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
 import type { Log } from '../io/log.js';
-import type { ApplyCall, ReplicaFailure } from '../io/peer.js';
-import { StoreError, type Store, type StoreBatch } from '../io/store.js';
+import type { ApplyCall, PrepareCall, ReplicaFailure } from '../io/peer.js';
+import type { Store, StoreBatch } from '../io/store.js';
 import { sleep, type Timers } from '../io/timers.js';
 import { writeApplied, type HeldKey } from './apply.js';
 import { ApplyQueue, type PendingGroup, type QueueBounds } from './apply-queue.js';
 import { CommitRound } from './commit-round.js';
-import { CORRUPT, describeStoreError, LATE, refused, STOPPING } from './failure.js';
+import { describeStoreError, LATE, refused, STOPPING } from './failure.js';
 import type { FenceTable } from './fence-table.js';
 import type { KnownRecords } from './known-records.js';
-import { recordKey, segmentEntryKey, userKeyOf } from './layout.js';
-import { lookUp } from './lookup.js';
+import { recordKey, segmentEntryKey } from './layout.js';
+import { lookUpHeld } from './lookup.js';
 import { COMMIT_COUNTER_KEY, readMetaNumber, sealNumber } from './meta.js';
+import { rejectAll, type PendingChange, type PendingTask } from './pending-changes.js';
+import { PrepareQueue, type PrepareRound } from './prepare-round.js';
+import type { Promises } from './promises.js';
 import type { ReopeningStore } from './reopening-store.js';
 
 const REOPEN_PAUSE_MS = 1_000;
@@ -28,22 +30,9 @@ export interface GroupCommitOptions {
   readonly bounds: QueueBounds;
   readonly known: KnownRecords;
   readonly fences: FenceTable;
+  readonly promises: Promises;
   /** The commit counter that is on disk. */
   readonly commitCounter: number;
-}
-
-/** Changes that wait for the next batch; see {@link GroupCommit.change}. */
-interface PendingChange {
-  readonly fill: (batch: StoreBatch) => void;
-  readonly resolve: () => void;
-  readonly reject: (error: KvError) => void;
-}
-
-/** See {@link GroupCommit.alone}. */
-interface PendingTask {
-  readonly run: (batch: StoreBatch) => Promise<(() => void) | undefined>;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
 }
 
 /**
@@ -64,6 +53,8 @@ export class GroupCommit {
   #tasks: PendingTask[] = [];
   readonly #known: KnownRecords;
   readonly #fences: FenceTable;
+  readonly #promises: Promises;
+  readonly #prepares: PrepareQueue;
 
   /** Runs while there is work, from the turn after the first of it came. */
   #loop: Promise<void> | undefined;
@@ -85,6 +76,8 @@ export class GroupCommit {
     this.#commitCounter = options.commitCounter;
     this.#known = options.known;
     this.#fences = options.fences;
+    this.#promises = options.promises;
+    this.#prepares = new PrepareQueue(options.bounds.queueCalls);
     this.#known.walk();
   }
 
@@ -126,6 +119,15 @@ export class GroupCommit {
     const refusal = this.#refusal();
     if (refusal !== undefined) return refusal;
     if (!this.#queue.add(call, slot)) return OVERLOADED;
+    this.#wake();
+    return undefined;
+  }
+
+  /** As {@link apply}: what is promised is on disk when it is answered. */
+  prepare(call: PrepareCall, slot: number): ReplicaFailure | undefined {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return refusal;
+    if (!this.#prepares.add(call, slot)) return OVERLOADED;
     this.#wake();
     return undefined;
   }
@@ -197,16 +199,26 @@ export class GroupCommit {
   }
 
   async #run(): Promise<void> {
-    while (this.#queue.length > 0 || this.#changes.length > 0 || this.#tasks.length > 0) {
+    while (this.#hasWork) {
       const task = this.#tasks.shift();
       if (task !== undefined) await this.#runAlone(task);
       const changes = this.#changes;
       this.#changes = [];
-      if (this.#failure === undefined) await this.#commit(this.#queue.take(), changes);
-      else rejectAll(changes, this.#failure);
+      if (this.#failure === undefined) {
+        await this.#commit(this.#queue.take(), this.#prepares.take(), changes);
+      } else rejectAll(changes, this.#failure);
       if (this.#failure !== undefined) await this.#recover(this.#failure);
     }
     this.#loop = undefined;
+  }
+
+  get #hasWork(): boolean {
+    return (
+      this.#queue.length > 0 ||
+      this.#prepares.length > 0 ||
+      this.#changes.length > 0 ||
+      this.#tasks.length > 0
+    );
   }
 
   async #runAlone(task: PendingTask): Promise<void> {
@@ -227,23 +239,33 @@ export class GroupCommit {
     else task.reject(new KvError(failure.code, failure.message, { outcome: 'unknown' }));
   }
 
-  async #commit(group: PendingGroup | undefined, changes: readonly PendingChange[]): Promise<void> {
+  async #commit(
+    group: PendingGroup | undefined,
+    prepares: PrepareRound | undefined,
+    changes: readonly PendingChange[],
+  ): Promise<void> {
     const round = new CommitRound();
     const lookedUp = group === undefined ? [] : await this.#gather(round, group);
-    const winners = round.decide(this.#fences);
-    if (winners.length > 0 || changes.length > 0) {
-      const failure = await this.#write(winners, changes);
+    await prepares?.lookUp(this.#store, this.#known);
+    const winners = round.decide(this.#fences, this.#promises);
+    const nowMs = this.#clock.monotonicMs();
+    prepares?.decide(nowMs, round, this.#fences, this.#promises, this.#known);
+    if (winners.length > 0 || changes.length > 0 || prepares?.hasPromised === true) {
+      const failure = await this.#write(winners, prepares, changes);
       if (failure !== undefined) {
         round.answerFailure(failure);
+        prepares?.answerFailure(failure);
         rejectAll(changes, failure);
         return;
       }
     }
     this.#known.wrote(winners);
+    for (const held of winners) this.#promises.fulfilled(held, held.winner as Uint8Array);
     // Before the cache of headers changes: answers may be views of it.
     const { applied, kept } = round.answer();
     this.#applied += applied;
     this.#kept += kept;
+    prepares?.answer();
     for (const change of changes) change.resolve();
     this.#known.remember(lookedUp, winners);
   }
@@ -263,33 +285,14 @@ export class GroupCommit {
       if (held === undefined) continue;
       if (!this.#known.recall(held)) unknown.push(held);
     }
-    if (unknown.length > 0) await this.#lookUp(unknown);
+    if (unknown.length > 0) this.#corrupt += await lookUpHeld(this.#store, unknown, this.#known);
     return unknown;
-  }
-
-  async #lookUp(keys: readonly HeldKey[]): Promise<void> {
-    const found = await lookUp(
-      this.#store,
-      keys.map((held) => held.storeKey),
-    );
-    for (let i = 0; i < keys.length; i++) {
-      const held = keys[i] as HeldKey;
-      const record = found[i];
-      if (record instanceof StoreError) {
-        held.failure = refused('STORE_FAILED', describeStoreError(record));
-      } else if (record !== undefined && !isIntact(held.keyHash, record)) {
-        held.failure = CORRUPT;
-        this.#corrupt += 1;
-        this.#known.foundCorrupt(userKeyOf(held.storeKey), held.keyHash);
-      } else {
-        held.stored = record;
-      }
-    }
   }
 
   /** One batch, synced. A failure says whether it may be on disk nevertheless. */
   async #write(
     winners: readonly HeldKey[],
+    prepares: PrepareRound | undefined,
     changes: readonly PendingChange[],
   ): Promise<ReplicaFailure | undefined> {
     let batch: StoreBatch | undefined;
@@ -297,8 +300,9 @@ export class GroupCommit {
       batch = this.#store.batch();
       for (const held of winners) {
         this.#known.willWrite(held.keyHash);
-        writeApplied(batch, held, held.winner as Uint8Array);
+        writeApplied(batch, held, held.winner as Uint8Array, this.#promises);
       }
+      prepares?.write(batch, this.#promises);
       for (const change of changes) change.fill(batch);
     } catch (error) {
       await batch?.discard();
@@ -377,6 +381,7 @@ export class GroupCommit {
         (group.calls[i] as ApplyCall).onApplied(group.slots[i] as number, failure);
       }
     }
+    this.#prepares.take()?.answerFailure(failure);
     const changes = this.#changes;
     this.#changes = [];
     rejectAll(changes, failure);
@@ -384,10 +389,4 @@ export class GroupCommit {
     this.#tasks = [];
     for (const task of tasks) task.reject(new KvError(failure.code, failure.message));
   }
-}
-
-function rejectAll(changes: readonly PendingChange[], failure: ReplicaFailure): void {
-  const outcome = failure.kind === 'failed' ? 'unknown' : 'none';
-  for (const change of changes)
-    change.reject(new KvError(failure.code, failure.message, { outcome }));
 }

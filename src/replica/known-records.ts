@@ -42,6 +42,11 @@ export class KnownRecords {
     return held.stored !== undefined || !this.#storedKeys.mayHave(held.keyHash);
   }
 
+  /** False: the key is not on disk. */
+  mayHave(keyHash: number): boolean {
+    return this.#storedKeys.mayHave(keyHash);
+  }
+
   /** Before the batch that brings the key is written. */
   willWrite(keyHash: number): void {
     this.#storedKeys.add(keyHash);

@@ -31,7 +31,7 @@ import {
   type DataFolder,
   type FolderIdentity,
 } from './data-folder.js';
-import { refused, STOPPING } from './failure.js';
+import { STOPPING } from './failure.js';
 import { FenceTable } from './fence-table.js';
 import { Fences } from './fences.js';
 import { CorruptKeys, type CorruptKey } from './corrupt-keys.js';
@@ -42,6 +42,7 @@ import { Hints } from './hints.js';
 import { KnownRecords } from './known-records.js';
 import { scanPage } from './range-scan.js';
 import { NextTurn } from './next-turn.js';
+import { Promises } from './promises.js';
 import { ReadGather } from './read-gather.js';
 import { loadTrees, saveTrees } from './saved-trees.js';
 import { statusOf, type ReplicaStatus } from './replica-status.js';
@@ -51,8 +52,6 @@ import { Standing } from './standing.js';
 import { Sweeper } from './sweep.js';
 import { TreeAnswers } from './tree-answers.js';
 import { Trees } from './trees.js';
-
-const NO_ROUNDS = refused('NOT_SUPPORTED', 'this release promises no ballots yet');
 
 export interface LocalReplicaOptions {
   readonly opener: StoreOpener;
@@ -114,6 +113,8 @@ export class LocalReplica implements Peer {
   readonly sweeper: Sweeper;
   /** Below which versions deletes are forgotten. */
   readonly fences: Fences;
+  /** Which ballots it has promised. */
+  readonly promises: Promises;
   readonly #options: LocalReplicaOptions;
   readonly #folder: DataFolder;
   readonly #commit: GroupCommit;
@@ -148,7 +149,9 @@ export class LocalReplica implements Peer {
     this.#table = table;
     this.#door = new ReplicaDoor({ ...options, nodeId: this.nodeId, hlc: this.hlc });
     this.#known = new KnownRecords(folder.store, log, trees, new CorruptKeys());
+    this.promises = new Promises(folder.promises);
     this.#commit = new GroupCommit({
+      promises: this.promises,
       known: this.#known,
       fences: table,
       store: folder.store,
@@ -203,11 +206,10 @@ export class LocalReplica implements Peer {
     };
     this.answer('introduce', async (request) => this.introductions.introduce(request));
     this.answer('record-life', (request) => this.introductions.recordLife(request));
-    this.answer('digests', (request) => this.compared.digests(request));
-    this.answer('segments', (request) => this.compared.segments(request));
-    this.answer('keys', (request) => this.compared.keys(request));
+    this.compared.answerOn(this);
     this.fences = new Fences({
       table,
+      promises: this.promises,
       commit: this.#commit,
       known: this.#known,
       sweeper: this.sweeper,
@@ -295,14 +297,15 @@ export class LocalReplica implements Peer {
   }
 
   prepare(call: PrepareCall, slot: number): void {
+    this.#writesTaken += 1;
     this.#prepare(call, slot, this.standing.refusal);
   }
 
   #prepare(call: PrepareCall, slot: number, closed: ReplicaFailure | undefined): void {
     const refusal = this.#stopping
       ? STOPPING
-      : (closed ?? this.#door.judgePlacement(call) ?? NO_ROUNDS);
-    this.#nextTurn.run(() => call.onPrepared(slot, refusal));
+      : (closed ?? this.#door.judgePrepare(call) ?? this.#commit.prepare(call, slot));
+    if (refusal !== undefined) this.#nextTurn.run(() => call.onPrepared(slot, refusal));
   }
 
   async scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {

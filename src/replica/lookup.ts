@@ -1,4 +1,9 @@
+import { isIntact } from '../core/record.js';
 import { StoreError, type Store } from '../io/store.js';
+import type { HeldKey } from './apply.js';
+import { CORRUPT, describeStoreError, refused } from './failure.js';
+import type { KnownRecords } from './known-records.js';
+import { userKeyOf } from './layout.js';
 
 /** What the store says of one key: its bytes, that there are none, or why it cannot say. */
 export type Lookup = Uint8Array | undefined | StoreError;
@@ -23,4 +28,31 @@ export async function lookUp(store: Store, keys: readonly Uint8Array[]): Promise
     }
   }
   return found;
+}
+
+/** Finds out what is on disk of these keys; gives how many cannot be read. */
+export async function lookUpHeld(
+  store: Store,
+  keys: readonly HeldKey[],
+  known: KnownRecords,
+): Promise<number> {
+  let corrupt = 0;
+  const found = await lookUp(
+    store,
+    keys.map((held) => held.storeKey),
+  );
+  for (let i = 0; i < keys.length; i++) {
+    const held = keys[i] as HeldKey;
+    const record = found[i];
+    if (record instanceof StoreError) {
+      held.failure = refused('STORE_FAILED', describeStoreError(record));
+    } else if (record !== undefined && !isIntact(held.keyHash, record)) {
+      held.failure = CORRUPT;
+      corrupt += 1;
+      known.foundCorrupt(userKeyOf(held.storeKey), held.keyHash);
+    } else {
+      held.stored = record;
+    }
+  }
+  return corrupt;
 }

@@ -1,8 +1,9 @@
 import { admitsCoordinatorStamp, type HybridClock } from '../core/hlc.js';
 import { REPLICA_DRIFT_FACTOR } from '../core/limits.js';
-import { isIntact, versionOf } from '../core/record.js';
+import { isIntact, VERSION_AT } from '../core/record.js';
+import { readVersion } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
-import type { ApplyCall, ReplicaFailure } from '../io/peer.js';
+import type { ApplyCall, PrepareCall, ReplicaFailure } from '../io/peer.js';
 import { refused } from './failure.js';
 
 const DAMAGED = refused('INVALID_ARGUMENT', 'record: fails its checksum');
@@ -34,9 +35,17 @@ export class ReplicaDoor {
     const refusal = this.judgePlacement(call);
     if (refusal !== undefined) return refusal;
     if (!isIntact(call.keyHash, call.record)) return DAMAGED;
-    const version = versionOf(call.record);
+    return this.#judgeVersion(call.record, VERSION_AT, call.source !== 'copy');
+  }
+
+  judgePrepare(call: PrepareCall): ReplicaFailure | undefined {
+    return this.judgePlacement(call) ?? this.#judgeVersion(call.ballot, 0, true);
+  }
+
+  #judgeVersion(bytes: Uint8Array, at: number, isNew: boolean): ReplicaFailure | undefined {
+    const version = readVersion(bytes, at);
     const { clock, maxDriftMs, nodeId, hlc } = this.#options;
-    if (call.source !== 'copy') {
+    if (isNew) {
       const nowMs = clock.wallMs();
       if (!admitsCoordinatorStamp(version, nowMs, maxDriftMs)) {
         this.driftRefusals += 1;

@@ -7,6 +7,7 @@ import type { Clock } from '../io/clock.js';
 import type { AskReply, AskRequest, KeysReply } from '../io/peer-asks.js';
 import type { ReplicaFailure } from '../io/peer.js';
 import { StoreError, type Store } from '../io/store.js';
+import type { AnsweringReplica } from './ask-handlers.js';
 import { describeStoreError, refused } from './failure.js';
 import type { FenceTable } from './fence-table.js';
 import type { KnownRecords } from './known-records.js';
@@ -64,6 +65,13 @@ export class TreeAnswers {
   /** Nodes for which this is true hear that this one is busy: what they differ in is on its way to them already. */
   waitsFor(isCatchingUp: (nodeId: string) => boolean): void {
     this.#isCatchingUp = isCatchingUp;
+  }
+
+  /** Has the replica answer with this what is asked of trees. */
+  answerOn(replica: AnsweringReplica): void {
+    replica.answer('digests', (request) => this.digests(request));
+    replica.answer('segments', (request) => this.segments(request));
+    replica.answer('keys', (request) => this.keys(request));
   }
 
   /**

@@ -50,6 +50,7 @@ export const recordFields: fc.Arbitrary<RecordFields> = fc
       expiresAtMs: upTo(MAX_WALL_MS),
       changed: versions,
       ledger: ledgers,
+      leased: fc.constant(true),
     },
     { requiredKeys: ['version', 'tombstone', 'value'] },
   )

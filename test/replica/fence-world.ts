@@ -18,6 +18,7 @@ import { keyDifferences, type ListedKeys } from '../../src/maintenance/key-diffe
 import { answerTo, applyRecord, type HeldKey } from '../../src/replica/apply.js';
 import type { AskHandlers } from '../../src/replica/ask-handlers.js';
 import { FenceTable } from '../../src/replica/fence-table.js';
+import { Promises } from '../../src/replica/promises.js';
 import { Fences, type FencesOptions } from '../../src/replica/fences.js';
 import { recordKey } from '../../src/replica/layout.js';
 import { seededRandom } from '../seeded-random.js';
@@ -102,7 +103,12 @@ class ModelReplica {
       winner: undefined,
     };
     const isFree = source === 'copy' ? wrong.takesAnyCopy : wrong.takesLateWrites;
-    const decided = applyRecord(held, call, isFree === true ? new FenceTable() : this.table);
+    const decided = applyRecord(
+      held,
+      call,
+      isFree === true ? new FenceTable() : this.table,
+      new Promises(),
+    );
     if (typeof decided === 'object') return 'refused';
     if (isFree === true && decided === 'taken') this.table.taken(call);
     answerTo(held, record);
@@ -148,6 +154,7 @@ class ModelReplica {
     const corrupt = { list: () => [], mended: 0 };
     return new Fences({
       table: this.table,
+      promises: new Promises(),
       commit,
       known: { ...known, corrupt },
       sweeper: {},

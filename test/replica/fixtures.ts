@@ -6,6 +6,7 @@ import type {
   ApplyAnswer,
   ApplyCall,
   ApplySource,
+  PrepareAnswer,
   ReadAnswer,
   ReadCall,
   ReplicaScan,
@@ -162,6 +163,29 @@ export async function readOne(
   replica.read(call, 0, part);
   await time.settle();
   return call.answers[0];
+}
+
+/** Asks for a promise and gives the answer. */
+export async function prepareOne(
+  { replica, time }: TestReplica,
+  key: Uint8Array,
+  ballot: Uint8Array,
+): Promise<PrepareAnswer | undefined> {
+  let given: PrepareAnswer | undefined;
+  const call = {
+    key,
+    keyHash: hash32(key),
+    ballot,
+    deadlineMs: Number.POSITIVE_INFINITY,
+    placementVersion: 1,
+    traceparent: new Uint8Array(0),
+    onPrepared(_slot: number, answer: PrepareAnswer): void {
+      given = answer;
+    },
+  };
+  replica.prepare(call, 0);
+  await time.settle();
+  return given;
 }
 
 /** Closes while virtual time stands still. */

@@ -1,0 +1,229 @@
+import { hash32 } from '../core/hash.js';
+import { lastOfLease, leaseRefuses, leaseRefusesBallot } from '../core/lease.js';
+import { partitionOf } from '../core/placement.js';
+import { VERSION_AT } from '../core/record.js';
+import { compareBytesAt, VERSION_BYTES } from '../core/version.js';
+import type { ApplyCall, PrepareCall, ReplicaFailure } from '../io/peer.js';
+import type { Store, StoreBatch } from '../io/store.js';
+import { KvError } from '../core/errors.js';
+import { compareFences } from '../core/fence.js';
+import type { HeldKey } from './apply.js';
+import { refused } from './failure.js';
+import { ALL_PROMISES, promiseKey, userKeyOf } from './layout.js';
+import { seal, unseal } from './meta.js';
+
+/** Beyond that many keys nothing more is promised: one takes about 200 bytes of memory. */
+const MAX_PROMISES = 262_144;
+const LOADED_AT_ONCE = 1_000;
+
+const OVERLOADED = refused(
+  'OVERLOADED',
+  'too many ballots that were promised have come to nothing yet',
+);
+
+interface Promised {
+  readonly key: Uint8Array;
+  /** 16 bytes. */
+  ballot: Uint8Array;
+  /** Another key with the same hash. */
+  next: Promised | undefined;
+}
+
+/**
+ * The ballots that this replica has promised and that no record at or above them has followed: those of rounds under way, and of
+ * rounds that were given up. Memory has them all, and is what is enforced; the disk follows before anybody is told. A promise
+ * goes when a record at or above it is on disk, in the same batch, or when a fence has passed it.
+ *
+ * Beside them every record on disk is a promise of its own version, and a leased one of more (core/lease.ts). So a key that never
+ * saw a round costs a look into a map that is empty of it.
+ */
+export class Promises {
+  readonly #byHash = new Map<number, Promised>();
+  #size = 0;
+
+  constructor(stored: readonly StoredPromise[] = []) {
+    for (const { key, ballot } of stored) this.raise(key, hash32(key), ballot);
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** 16 bytes, not to be changed; undefined: none beside what the record says. */
+  of(key: Uint8Array, keyHash: number): Uint8Array | undefined {
+    if (this.#size === 0) return undefined;
+    return this.#find(key, keyHash)?.ballot;
+  }
+
+  /** All of a partition. */
+  *list(partition: number): Iterable<StoredPromise> {
+    for (const [keyHash, first] of this.#byHash) {
+      if (partitionOf(keyHash) !== partition) continue;
+      for (let one: Promised | undefined = first; one !== undefined; one = one.next) yield one;
+    }
+  }
+
+  /** Why a record that would win over what is held (`holds`, a header or more) is not taken; undefined: it may be. */
+  judge(call: ApplyCall, holds: Uint8Array | undefined): ReplicaFailure | undefined {
+    if (this.#size > 0) {
+      const ballot = this.of(call.key, call.keyHash);
+      if (
+        ballot !== undefined &&
+        compareBytesAt(call.record, VERSION_AT, ballot, 0, VERSION_BYTES) < 0
+      ) {
+        return beaten(ballot);
+      }
+    }
+    if (holds === undefined || !leaseRefuses(holds, call.record)) return undefined;
+    return beaten(lastOfLease(holds));
+  }
+
+  /**
+   * Promises the ballot, unless something is above it: an earlier promise, what is held, or a fence. From now on it is enforced;
+   * whoever asked is told when it is on disk.
+   */
+  prepare(
+    call: PrepareCall,
+    holds: Uint8Array | undefined,
+    promisedFence: Uint8Array,
+  ): ReplicaFailure | undefined {
+    const { key, keyHash, ballot } = call;
+    const before = this.of(key, keyHash);
+    if (before !== undefined && compareBytesAt(ballot, 0, before, 0, VERSION_BYTES) <= 0) {
+      return beaten(before);
+    }
+    if (holds !== undefined) {
+      if (compareBytesAt(ballot, 0, holds, VERSION_AT, VERSION_BYTES) <= 0) {
+        return beaten(Uint8Array.from(holds.subarray(VERSION_AT, VERSION_AT + VERSION_BYTES)));
+      }
+      if (leaseRefusesBallot(holds, ballot)) return beaten(lastOfLease(holds));
+    }
+    if (compareFences(ballot, promisedFence) <= 0) return beaten(promisedFence);
+    if (before === undefined && this.#size >= MAX_PROMISES) return OVERLOADED;
+    this.raise(key, keyHash, ballot);
+    return undefined;
+  }
+
+  /** Promises at least this ballot, whatever is held; copies what it keeps. */
+  raise(key: Uint8Array, keyHash: number, ballot: Uint8Array): void {
+    const known = this.#find(key, keyHash);
+    if (known === undefined) {
+      const next = this.#byHash.get(keyHash);
+      this.#byHash.set(keyHash, {
+        key: Uint8Array.from(key),
+        ballot: Uint8Array.from(ballot),
+        next,
+      });
+      this.#size += 1;
+    } else if (compareBytesAt(ballot, 0, known.ballot, 0, VERSION_BYTES) > 0) {
+      known.ballot = Uint8Array.from(ballot);
+    }
+  }
+
+  /** What memory has of the key goes into the batch. */
+  write(batch: StoreBatch, key: Uint8Array, keyHash: number): void {
+    const ballot = this.of(key, keyHash);
+    if (ballot === undefined) return;
+    const at = promiseKey(key);
+    batch.put(at, seal(at, ballot));
+  }
+
+  /** In the batch with a record, the promise that it fulfils goes. */
+  writeFulfilled(batch: StoreBatch, held: HeldKey, record: Uint8Array): void {
+    if (this.#size === 0) return;
+    const key = userKeyOf(held.storeKey);
+    if (isFulfilled(this.of(key, held.keyHash), record)) batch.del(promiseKey(key));
+  }
+
+  /** The batch is on disk: only now is the promise not needed any more. */
+  fulfilled(held: HeldKey, record: Uint8Array): void {
+    if (this.#size === 0) return;
+    const key = userKeyOf(held.storeKey);
+    if (isFulfilled(this.of(key, held.keyHash), record)) this.#remove(key, held.keyHash);
+  }
+
+  /** The keys of promises at or below a fence that the partition has committed: nothing below it is taken anyway. */
+  passed(partition: number, fence: Uint8Array): readonly Uint8Array[] {
+    return [...this.list(partition)]
+      .filter(({ ballot }) => compareFences(ballot, fence) <= 0)
+      .map(({ key }) => key);
+  }
+
+  /** Takes them off the disk, unless they have been raised above the fence since. */
+  writePassed(batch: StoreBatch, keys: readonly Uint8Array[], fence: Uint8Array): void {
+    for (const key of keys) {
+      if (this.#isPassed(key, fence)) batch.del(promiseKey(key));
+    }
+  }
+
+  /** They are off the disk: {@link writePassed}. */
+  drop(keys: readonly Uint8Array[], fence: Uint8Array): void {
+    for (const key of keys) {
+      if (this.#isPassed(key, fence)) this.#remove(key, hash32(key));
+    }
+  }
+
+  #isPassed(key: Uint8Array, fence: Uint8Array): boolean {
+    const ballot = this.of(key, hash32(key));
+    return ballot !== undefined && compareFences(ballot, fence) <= 0;
+  }
+
+  #find(key: Uint8Array, keyHash: number): Promised | undefined {
+    let one = this.#byHash.get(keyHash);
+    while (one !== undefined && Buffer.compare(one.key, key) !== 0) one = one.next;
+    return one;
+  }
+
+  #remove(key: Uint8Array, keyHash: number): void {
+    const first = this.#byHash.get(keyHash);
+    let kept: Promised | undefined;
+    for (let one = first; one !== undefined; one = one.next) {
+      if (Buffer.compare(one.key, key) === 0) this.#size -= 1;
+      else kept = { ...one, next: kept };
+    }
+    if (kept === undefined) this.#byHash.delete(keyHash);
+    else this.#byHash.set(keyHash, kept);
+  }
+}
+
+export interface StoredPromise {
+  readonly key: Uint8Array;
+  readonly ballot: Uint8Array;
+}
+
+/** The promises on disk. Rejects with STORE_FAILED when one of them is not what was written. */
+export async function loadPromises(store: Store): Promise<StoredPromise[]> {
+  const promises: StoredPromise[] = [];
+  const cursor = store.cursor(ALL_PROMISES);
+  try {
+    for (;;) {
+      const entries = await cursor.next(LOADED_AT_ONCE);
+      if (entries.length === 0) return promises;
+      for (const [storeKey, sealed] of entries) {
+        const ballot = unseal(storeKey, sealed);
+        if (ballot?.length !== VERSION_BYTES) {
+          throw new KvError(
+            'STORE_FAILED',
+            'the data folder is damaged: a promise of a ballot fails its checksum',
+          );
+        }
+        promises.push({ key: userKeyOf(storeKey), ballot });
+      }
+    }
+  } finally {
+    await cursor.close();
+  }
+}
+
+function isFulfilled(ballot: Uint8Array | undefined, record: Uint8Array): boolean {
+  return ballot !== undefined && compareBytesAt(record, VERSION_AT, ballot, 0, VERSION_BYTES) >= 0;
+}
+
+function beaten(promised: Uint8Array): ReplicaFailure {
+  return {
+    kind: 'refused',
+    code: 'REFUSED',
+    message: 'a higher ballot of the key has been promised to another round',
+    promised,
+  };
+}

@@ -1,0 +1,162 @@
+import { describe, expect, test } from 'vitest';
+import { LEASE_MS } from '../../src/core/lease.js';
+import { encodeRecord, versionOf } from '../../src/core/record.js';
+import { encodeVersion, readVersion, type Version } from '../../src/core/version.js';
+import { memoryStoreOpener } from '../../src/io/memory-store.js';
+import type { ApplySource, PrepareAnswer } from '../../src/io/peer.js';
+import {
+  applyCall,
+  applyOne,
+  bytes,
+  closeReplica,
+  openTestReplica,
+  prepareOne,
+  recordOf,
+  START_WALL_MS,
+  type TestReplica,
+} from './fixtures.js';
+
+const KEY = bytes('key');
+const SOURCES: readonly ApplySource[] = ['write', 'accept', 'copy'];
+/** A multiple of LEASE_MS. */
+const LEASE_START_MS = Math.ceil(START_WALL_MS / LEASE_MS) * LEASE_MS;
+
+const at = (wallMs: number, writerLo = 1): Version => ({
+  wallMs,
+  logical: 0,
+  writerHi: 1,
+  writerLo,
+});
+const ballotAt = (atMs: number): Uint8Array => encodeVersion(at(START_WALL_MS + atMs));
+
+function proposal(version: Version, leased = false): Uint8Array {
+  const ledger = { floor: at(1), answered: [] };
+  return encodeRecord(KEY, { version, tombstone: false, value: bytes('v'), ledger, leased });
+}
+
+function promisedAt(answer: PrepareAnswer | { readonly kind: string } | undefined): number {
+  const { promised } = answer as { promised?: Uint8Array };
+  return promised === undefined ? Number.NaN : readVersion(promised, 0).wallMs - START_WALL_MS;
+}
+
+describe('a promised ballot', () => {
+  test('is answered with what is on disk, whole, and with nothing where there is nothing', async () => {
+    const node = await openTestReplica(memoryStoreOpener());
+    expect(await prepareOne(node, KEY, ballotAt(10))).toEqual({ kind: 'promised' });
+    const record = Uint8Array.from(recordOf(bytes('other'), 1));
+    await applyOne(node, bytes('other'), record);
+    expect(await prepareOne(node, bytes('other'), ballotAt(10))).toEqual({
+      kind: 'promised',
+      record,
+    });
+  });
+
+  test('keeps everything below it out, wherever it comes from, and lets in what is not', async () => {
+    for (const source of SOURCES) {
+      const node = await openTestReplica(memoryStoreOpener());
+      await prepareOne(node, KEY, ballotAt(10));
+      const below = await applyOne(node, KEY, recordOf(KEY, 9), { source });
+      expect(below).toMatchObject({ kind: 'refused', code: 'REFUSED' });
+      expect(promisedAt(below)).toBe(10);
+      expect(await applyOne(node, KEY, recordOf(KEY, 10), { source })).toEqual({ kind: 'applied' });
+      expect(await applyOne(node, KEY, recordOf(KEY, 11), { source })).toEqual({ kind: 'applied' });
+      expect(await applyOne(node, KEY, recordOf(KEY, 9), { source })).toMatchObject({
+        kind: 'kept',
+      });
+    }
+  });
+
+  test('is above what was promised before, and above what is held', async () => {
+    const node = await openTestReplica(memoryStoreOpener());
+    await prepareOne(node, KEY, ballotAt(10));
+    for (const atMs of [9, 10]) {
+      const answer = await prepareOne(node, KEY, ballotAt(atMs));
+      expect(answer).toMatchObject({ kind: 'refused', code: 'REFUSED' });
+      expect(promisedAt(answer)).toBe(10);
+    }
+    expect(await prepareOne(node, KEY, ballotAt(11))).toEqual({ kind: 'promised' });
+    await applyOne(node, KEY, recordOf(KEY, 20), { source: 'accept' });
+    expect(promisedAt(await prepareOne(node, KEY, ballotAt(20)))).toBe(20);
+    expect(await prepareOne(node, KEY, ballotAt(21))).toMatchObject({ kind: 'promised' });
+  });
+
+  test('sees a record that came just before it, in the same batch', async () => {
+    const node = await openTestReplica(memoryStoreOpener());
+    const record = recordOf(KEY, 5);
+    node.replica.apply(applyCall(KEY, record), 0);
+    expect(await prepareOne(node, KEY, ballotAt(10))).toEqual({ kind: 'promised', record });
+  });
+
+  test('outlives a crash, until a record at or above it is on disk', async () => {
+    const disk = memoryStoreOpener();
+    const before = await openTestReplica(disk);
+    await prepareOne(before, KEY, ballotAt(10));
+    await prepareOne(before, bytes('other'), ballotAt(10));
+    await applyOne(before, bytes('other'), recordOf(bytes('other'), 10), { source: 'accept' });
+    await closeReplica(before);
+    const after = await openTestReplica(disk);
+    expect(await applyOne(after, KEY, recordOf(KEY, 9))).toMatchObject({ kind: 'refused' });
+    expect(after.replica.promises.size).toBe(1);
+    expect(await applyOne(after, KEY, recordOf(KEY, 10))).toEqual({ kind: 'applied' });
+    expect(after.replica.promises.size).toBe(0);
+    await closeReplica(after);
+    const last = await openTestReplica(disk);
+    expect(last.replica.promises.size).toBe(0);
+  });
+});
+
+describe('a leased record', () => {
+  const leasedAt = at(LEASE_START_MS + 1);
+  const within = LEASE_START_MS + LEASE_MS - 1;
+
+  async function holding(leased: boolean): Promise<TestReplica> {
+    const node = await openTestReplica(memoryStoreOpener());
+    await applyOne(node, KEY, proposal(leasedAt, leased), { source: 'accept' });
+    return node;
+  }
+
+  test('keeps the ballots until its end for its writer', async () => {
+    for (const source of SOURCES) {
+      const node = await holding(true);
+      const others = await applyOne(node, KEY, proposal(at(within, 2)), { source });
+      expect(others).toMatchObject({ kind: 'refused', code: 'REFUSED' });
+      expect(promisedAt(others)).toBe(within - START_WALL_MS);
+      const own = proposal(at(LEASE_START_MS + 2));
+      expect(await applyOne(node, KEY, own, { source })).toEqual({ kind: 'applied' });
+    }
+    const node = await holding(true);
+    expect(promisedAt(await prepareOne(node, KEY, encodeVersion(at(within, 2))))).toBe(
+      within - START_WALL_MS,
+    );
+    expect(await prepareOne(node, KEY, encodeVersion(at(within, 1)))).toMatchObject({
+      kind: 'promised',
+    });
+  });
+
+  test('keeps out plain writes that its writer stamped for others, too', async () => {
+    const node = await holding(true);
+    const plain = encodeRecord(KEY, {
+      version: at(within),
+      tombstone: false,
+      value: bytes('plain'),
+    });
+    expect(await applyOne(node, KEY, plain)).toMatchObject({ kind: 'refused', code: 'REFUSED' });
+  });
+
+  test('keeps nobody from a ballot beyond its end, and one that is not leased keeps nothing', async () => {
+    const next = at(within + 1, 2);
+    expect(await prepareOne(await holding(true), KEY, encodeVersion(next))).toMatchObject({
+      kind: 'promised',
+      record: Uint8Array.from(proposal(leasedAt, true)),
+    });
+    expect(await applyOne(await holding(true), KEY, proposal(next))).toEqual({ kind: 'applied' });
+    const free = await holding(false);
+    const write = encodeRecord(KEY, {
+      version: at(LEASE_START_MS + 2, 2),
+      tombstone: false,
+      value: bytes('plain'),
+    });
+    expect(versionOf(write).wallMs).toBeLessThan(within);
+    expect(await applyOne(free, KEY, write)).toEqual({ kind: 'applied' });
+  });
+});
