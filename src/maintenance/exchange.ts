@@ -1,4 +1,4 @@
-import { NO_FENCE } from '../core/fence.js';
+import { isAtOrBelow, NO_FENCE } from '../core/fence.js';
 import type { PartitionSet } from '../core/partition-set.js';
 import type { Clock } from '../io/clock.js';
 import type { Peer } from '../io/peer.js';
@@ -6,7 +6,7 @@ import type { Timers } from '../io/timers.js';
 import { compareReplicas } from './comparison.js';
 import { CopyWindow, type CopyCounts, type Traffic } from './copy-window.js';
 import { Dialogue, type DialogueEnd } from './dialogue.js';
-import { isAtOrBelow, type KeyDifference } from './key-difference.js';
+import type { KeyDifference } from './key-difference.js';
 import { Pace } from './pace.js';
 
 /** A write is on all its replicas after much less, when all is well. */

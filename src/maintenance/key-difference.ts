@@ -1,6 +1,6 @@
+import { compareFences, isAtOrBelow } from '../core/fence.js';
 import { hash32 } from '../core/hash.js';
-import { compareRecords, isTombstone, VERSION_AT } from '../core/record.js';
-import { compareBytesAt, VERSION_BYTES } from '../core/version.js';
+import { compareRecords, isTombstone } from '../core/record.js';
 
 /** Keys of some segments as one replica lists them, with the headers of their records. */
 export interface ListedKeys {
@@ -50,7 +50,7 @@ export function keyDifferences(own: ListedKeys, theirs: ListedKeys): KeyDifferen
     const [holds, lacks] = winner === 'own' ? [own, theirs] : [theirs, own];
     const belowFence = isAtOrBelow(header, lacks.committed);
     if (belowFence && losing === undefined && isTombstone(header)) return;
-    const fenced = belowFence && isFenceBelow(holds.committed, lacks.committed);
+    const fenced = belowFence && compareFences(holds.committed, lacks.committed) < 0;
     differences.push({ key, keyHash: hash32(key), winner, header, losing, fenced });
   };
 
@@ -77,19 +77,6 @@ export function keyDifferences(own: ListedKeys, theirs: ListedKeys): KeyDifferen
     add(own.keys[at] as Uint8Array, 'own', own.headers[at] as Uint8Array, undefined);
   }
   return { keys: differences, corrupt: [...unreadable.values()] };
-}
-
-/** Whether the version in the header is at or below the fence; never when there is no fence. */
-export function isAtOrBelow(header: Uint8Array, fence: Uint8Array): boolean {
-  return (
-    fence.length === VERSION_BYTES &&
-    compareBytesAt(header, VERSION_AT, fence, 0, VERSION_BYTES) <= 0
-  );
-}
-
-function isFenceBelow(fence: Uint8Array, other: Uint8Array): boolean {
-  if (other.length === 0) return false;
-  return fence.length === 0 || compareBytesAt(fence, 0, other, 0, VERSION_BYTES) < 0;
 }
 
 /** One character a byte: keys as keys of maps. */

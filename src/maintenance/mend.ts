@@ -1,7 +1,6 @@
-import { NO_FENCE } from '../core/fence.js';
+import { compareFences, isAtOrBelow, NO_FENCE } from '../core/fence.js';
 import { partitionOf, type Placement } from '../core/placement.js';
-import { compareRecords, isIntact, VERSION_AT } from '../core/record.js';
-import { compareBytesAt, VERSION_BYTES } from '../core/version.js';
+import { compareRecords, isIntact } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
 import type { Log } from '../io/log.js';
 import { isReplicaFailure, type Peer, type ReadAnswer, type ReadCall } from '../io/peer.js';
@@ -153,7 +152,8 @@ export function choose(
   let passed: Uint8Array = NO_FENCE;
   for (const answer of answers) {
     if (isReplicaFailure(answer)) continue;
-    if (answer.kind === 'absent') passed = higher(passed, answer.fence ?? NO_FENCE);
+    const { fence = NO_FENCE } = answer;
+    if (answer.kind === 'absent' && compareFences(fence, passed) > 0) passed = fence;
   }
   let newest: Uint8Array | undefined;
   for (const answer of answers) {
@@ -161,24 +161,12 @@ export function choose(
     if (answer.kind === 'found') {
       const { record, fence = NO_FENCE } = answer;
       if (record === undefined || !isIntact(keyHash, record)) continue;
-      const isGone = isPassed(record, passed) && higher(fence, passed) !== fence;
+      const isGone = isAtOrBelow(record, passed) && compareFences(fence, passed) < 0;
       if (!isGone && (newest === undefined || compareRecords(record, newest) > 0)) newest = record;
     }
     answered += 1;
   }
   return answered < needed ? undefined : { record: newest };
-}
-
-/** The first where they are equal. */
-function higher(a: Uint8Array, b: Uint8Array): Uint8Array {
-  if (b.length === 0) return a;
-  if (a.length === 0) return b;
-  return compareBytesAt(a, 0, b, 0, VERSION_BYTES) >= 0 ? a : b;
-}
-
-/** Whether the record's version is at or below the fence. */
-function isPassed(record: Uint8Array, fence: Uint8Array): boolean {
-  return fence.length > 0 && compareBytesAt(record, VERSION_AT, fence, 0, VERSION_BYTES) <= 0;
 }
 
 class MendRead implements ReadCall {

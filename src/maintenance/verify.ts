@@ -1,4 +1,4 @@
-import { NO_FENCE } from '../core/fence.js';
+import { isAtOrBelow, NO_FENCE } from '../core/fence.js';
 import { hash32 } from '../core/hash.js';
 import { addPartition, emptyPartitionSet, type PartitionSet } from '../core/partition-set.js';
 import { PARTITIONS, partitionOf, type Placement } from '../core/placement.js';
@@ -9,7 +9,6 @@ import { sleep, type Timers } from '../io/timers.js';
 import { compareReplicas } from './comparison.js';
 import { Dialogue } from './dialogue.js';
 import type { ExchangeTurns } from './exchange-turns.js';
-import { isAtOrBelow } from './key-difference.js';
 import { Pace } from './pace.js';
 
 /** What differs is read again after this long, and counts only where it differs still: a write under way is no difference. */
