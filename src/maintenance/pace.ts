@@ -26,6 +26,11 @@ export class Pace {
     return this.#busy();
   }
 
+  /** Work begins, after there was none. */
+  begin(): void {
+    if (this.#rest === undefined) this.#workingSinceMs = this.#clock.monotonicMs();
+  }
+
   /** Undefined: work on. Else it is time to rest, until the promise resolves. */
   rest(): Promise<void> | undefined {
     if (this.#rest !== undefined) return this.#rest;
