@@ -12,6 +12,8 @@ const NEVER_MS = 1_000_000_000;
 
 /** Nothing but hints brings what was missed. */
 const HINTS_ALONE: Partial<Shape> = {
+  // More than are read again by chance.
+  keys: Array.from({ length: 300 }, (_, i) => `key/${String(i).padStart(3, '0')}`),
   upkeep: {
     gossipMs: 200,
     antiEntropyMs: NEVER_MS,
@@ -93,27 +95,40 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a fence ignores a replica that cannot be reached',
     laws: 'bj',
-    faults: ['isolate', 'cut'],
+    faults: ['isolate'],
+    nodes: 3,
     workloads: ['deletes'],
     shape: QUICK_FENCES,
-    peer: (peer) => {
-      let consented = answering(peer, 'promise-fence', undefined, (request) => ({
-        kind: 'reply',
-        promised: request.fence,
-        sealed: new Uint8Array(0),
-        committed: new Uint8Array(0),
-        mark: 0,
-      }));
-      consented = answering(consented, 'seal-fence', undefined, () => ({ kind: 'reply' }));
-      consented = answering(consented, 'commit-fence', undefined, () => ({ kind: 'reply' }));
-      const equal = answering(consented, 'digests', undefined, () => ({
-        kind: 'reply',
-        ready: true,
-        equal: true,
-        busy: false,
-        digests: new Uint8Array(0),
-      }));
-      return Object.defineProperty(equal, 'connected', { value: true });
+    peer: (peer, process) => {
+      let last: AskReply<'introduce'> | undefined;
+      const none = new Uint8Array(0);
+      /** What it would say that is not there. */
+      const instead = (kind: AskKind, request: object): object | undefined => {
+        const consent = { kind: 'reply' };
+        if (kind === 'introduce') return last;
+        if (kind === 'seal-fence' || kind === 'commit-fence') return consent;
+        if (kind === 'digests') {
+          return { ...consent, ready: true, equal: true, busy: false, digests: none };
+        }
+        if (kind !== 'promise-fence') return undefined;
+        const { fence } = request as AskRequest<'promise-fence'>;
+        return { ...consent, promised: fence, sealed: none, committed: none, mark: 0 };
+      };
+      const hasty = wrapPeer(peer, {
+        async ask(kind, request, deadlineMs) {
+          const guess = instead(kind, request);
+          const asked = peer.ask(kind, request, deadlineMs);
+          if (guess === undefined) return asked;
+          const waited = new Promise<undefined>((resolve) => {
+            process.post(60, () => resolve(undefined));
+          });
+          const answer = await Promise.race([asked, waited]);
+          if (answer === undefined || isReplicaFailure(answer)) return guess as never;
+          if (kind === 'introduce') last = answer as AskReply<'introduce'>;
+          return answer;
+        },
+      });
+      return Object.defineProperty(hasty, 'connected', { value: true });
     },
   },
   {
@@ -156,7 +171,7 @@ function answering<A extends AskKind>(
   peer: Peer,
   asked: A,
   change?: (reply: AskReply<A>, request: AskRequest<A>) => AskReply<A>,
-  instead?: (request: AskRequest<A>) => AskReply<A>,
+  instead?: (request: AskRequest<A>) => AskReply<A> | undefined,
 ): Peer {
   return wrapPeer(peer, {
     async ask(kind, request, deadlineMs) {
