@@ -56,6 +56,7 @@ function evidence(
     dropped: new Map(),
     behindFences: [],
     wrongTrees: [],
+    everDamaged: new Set(),
     damaged: new Set(),
     nodeStamps: [],
     clocksSane: true,

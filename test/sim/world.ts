@@ -331,6 +331,7 @@ export class World {
       stored: [...this.#stored.values()],
       copies: new Map(this.nodes.map((node) => [node.id, copiesOn(node)])),
       dropped: this.#droppedByKey(),
+      everDamaged: new Set([...this.#damage.keys()].map(userKeyNamed)),
       damaged: this.damagedKeys(),
       behindFences: this.#fences.behind,
       wrongTrees: [...this.#wrongTrees(), ...this.#scrubbed],
@@ -440,6 +441,10 @@ function progressOn(disk: SortedEntries): Progress | undefined {
 
 function nameOf(storeKey: Uint8Array): string {
   return Buffer.from(storeKey).toString('latin1');
+}
+
+function userKeyNamed(name: string): string {
+  return Buffer.from(userKeyOf(Buffer.from(name, 'latin1'))).toString();
 }
 
 function copiesOn(node: SimNode): ReadonlyMap<string, StoredRecord> {

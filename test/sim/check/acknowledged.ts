@@ -22,7 +22,7 @@ export function checkAcknowledged(history: History, evidence: Evidence): Violati
       violations.push({ law: LAW, key, problem, entries: [entry] });
     }
     if (evidence.forgot && share.count <= replicas.length >> 1) continue;
-    if (evidence.damaged.has(key) && share.count < 2) continue;
+    if (evidence.everDamaged.has(key) && share.count < 2) continue;
     const newest = newestCopy(key, evidence);
     if (newest < version) {
       const problem = `acknowledged with version ${version}, and in the end the newest copy is ${newest || 'none'}`;

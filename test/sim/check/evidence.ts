@@ -12,6 +12,8 @@ export interface Evidence {
   readonly copies: ReadonlyMap<string, ReadonlyMap<string, StoredRecord>>;
   /** Of each key the highest version that some node has dropped under a fence, or hides until it is dropped. */
   readonly dropped: ReadonlyMap<string, string>;
+  /** Keys of which a disk has damaged a copy, mended since or not. */
+  readonly everDamaged: ReadonlySet<string>;
   /** Keys that a replica holds in a form it cannot read. */
   readonly damaged: ReadonlySet<string>;
   /** Every stamp that a node took from its own clock, in order of time. */

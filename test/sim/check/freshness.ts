@@ -77,8 +77,9 @@ function checkKey(
   const reads = readings.toSorted((a, b) => a.entry.call - b.entry.call);
   const newest = new Map<string, Known>();
   const violations: Violation[] = [];
-  // A lost disk is refilled with what a majority had.
-  const isKept = (one: Known) => !evidence.forgot || one.share.count > all >> 1;
+  // A lost disk is refilled, and a damaged record mended, with what a majority had.
+  const isLossy = evidence.forgot || evidence.everDamaged.has(key);
+  const isKept = (one: Known) => !isLossy || one.share.count > all >> 1;
   let at = 0;
   for (const read of reads) {
     for (; at < learned.length; at++) {
