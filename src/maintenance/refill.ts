@@ -7,7 +7,6 @@ import {
   readFences,
   type FenceState,
 } from '../core/fence.js';
-import { hash32 } from '../core/hash.js';
 import { compareKeys, keyAfter } from '../core/key-range.js';
 import {
   addPartition,
@@ -19,21 +18,17 @@ import {
 import { PARTITIONS } from '../core/placement.js';
 import { encodeRecord, versionOf } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
-import {
-  isReplicaFailure,
-  type ApplyAnswer,
-  type ApplyCall,
-  type Peer,
-  type ReplicaFailure,
-  type ReplicaPage,
-} from '../io/peer.js';
+import { isReplicaFailure, type Peer, type ReplicaFailure, type ReplicaPage } from '../io/peer.js';
 import { sleep, type Timers } from '../io/timers.js';
+import { applyAll } from './apply-all.js';
 import { exchange } from './exchange.js';
-import { HeldAlone, type AloneRecord } from './held-alone.js';
+import { HeldAlone } from './held-alone.js';
 
 /** Enough that a page costs its records and little more; a source serves others between two of them. */
 const PAGE_ENTRIES = 4_096;
 const PAGE_BYTES = 1024 * 1024;
+/** Applied at the same time: their records fill the group commits, and wait within the bounds of the queue. */
+const PAGES_AT_ONCE = 3;
 const CALL_TIMEOUT_MS = 10_000;
 /** For the comparison with one source, which copies what differs. */
 const COMPARE_TIMEOUT_MS = 10 * 60_000;
@@ -115,28 +110,29 @@ export class Refill {
    * and takes over their fences. Gives what went wrong, in words.
    */
   async finish(): Promise<string | undefined> {
+    const gone = this.#fences.flatMap((fences, partition) =>
+      fences === undefined
+        ? []
+        : this.#alone.below(partition, fences.committed, this.#sources[partition] ?? 0),
+    );
+    // A tombstone in the place of each: of equal versions it wins, and the fence takes it off the disk.
+    const tombstones = gone.map(({ key, header }) => ({
+      key,
+      record: encodeRecord(key, { version: versionOf(header), tombstone: true, value: NO_BYTES }),
+    }));
+    const failure = await this.#applyAll(tombstones);
+    if (failure !== undefined) return failure.message;
     try {
-      for (const [partition, fences] of this.#fences.entries()) {
-        if (fences === undefined) continue;
-        const gone = this.#alone.below(partition, fences.committed, this.#sources[partition] ?? 0);
-        const failure = await this.#giveUp(gone, fences.committed);
-        if (failure !== undefined) return failure.message;
-        await this.#ports.fences.adopt(partition, fences);
-      }
+      await Promise.all(
+        this.#fences.map((fences, partition) =>
+          fences === undefined ? undefined : this.#ports.fences.adopt(partition, fences),
+        ),
+      );
       return undefined;
     } catch (error) {
       if (!(error instanceof KvError)) throw error;
       return error.message;
     }
-  }
-
-  /** A tombstone in the place of each: of equal versions it wins, and the fence takes it off the disk. */
-  #giveUp(gone: readonly AloneRecord[], fence: Uint8Array): Promise<ReplicaFailure | undefined> {
-    const entries = gone.map(({ key, header }) => ({
-      key,
-      record: encodeRecord(key, { version: versionOf(header), tombstone: true, value: NO_BYTES }),
-    }));
-    return this.#applyAll(entries, fence);
   }
 
   async #hearFences(source: Peer, partitions: PartitionSet): Promise<ReplicaFailure | undefined> {
@@ -186,24 +182,38 @@ export class Refill {
     }
   }
 
-  /** From the first key to the last: one page is asked for while the one before it is applied. */
+  /** From the first key to the last. Pages come one after another, and are applied while the next ones come. */
   async #copyPages(source: Peer, partitions: PartitionSet): Promise<ReplicaFailure | undefined> {
     if (this.#copying === undefined || compareKeys(this.#copying.partitions, partitions) !== 0) {
       this.#copying = { partitions, next: NO_BYTES };
     }
     const copying = this.#copying;
     const ask = (gte: Uint8Array) => this.#page(source, gte, partitions, PAGE_ENTRIES);
+    const underWay: {
+      readonly applied: Promise<ReplicaFailure | undefined>;
+      readonly next: Uint8Array;
+    }[] = [];
+    const settleFirst = async (): Promise<ReplicaFailure | undefined> => {
+      const first = underWay.shift();
+      const failure = await first?.applied;
+      if (failure === undefined && first !== undefined) copying.next = first.next;
+      return failure;
+    };
     let coming: ReturnType<typeof ask> | undefined = ask(copying.next);
     while (coming !== undefined) {
       const page: ReplicaPage | ReplicaFailure = await coming;
       if (isReplicaFailure(page)) return page;
       // What the source cannot read is left to the comparison, which says so.
-      const next: Uint8Array | undefined =
-        page.scannedTo === undefined ? undefined : keyAfter(page.scannedTo);
-      coming = next === undefined || this.#signal.aborted ? undefined : ask(next);
-      const failure = await this.#applyAll(page.entries, NO_FENCE);
+      const scannedTo: Uint8Array | undefined = page.scannedTo;
+      const next: Uint8Array = scannedTo === undefined ? copying.next : keyAfter(scannedTo);
+      coming = scannedTo === undefined || this.#signal.aborted ? undefined : ask(next);
+      underWay.push({ applied: this.#applyAll(page.entries), next });
+      const failure = underWay.length < PAGES_AT_ONCE ? undefined : await settleFirst();
       if (failure !== undefined) return failure;
-      if (next !== undefined) copying.next = next;
+    }
+    while (underWay.length > 0) {
+      const failure = await settleFirst();
+      if (failure !== undefined) return failure;
     }
     this.#copying = undefined;
     return undefined;
@@ -232,32 +242,12 @@ export class Refill {
   }
 
   /** Resolves when all of them are on disk; gives a failure, if there was one. */
-  async #applyAll(
-    entries: ReplicaPage['entries'],
-    fence: Uint8Array,
-  ): Promise<ReplicaFailure | undefined> {
-    if (entries.length === 0) return undefined;
+  #applyAll(entries: ReplicaPage['entries']): Promise<ReplicaFailure | undefined> {
     const { self, clock, placementVersion } = this.#ports;
-    return new Promise((resolve) => {
-      let left = entries.length;
-      let failure: ReplicaFailure | undefined;
-      const shared = {
-        source: 'copy',
-        fence,
-        deadlineMs: clock.monotonicMs() + CALL_TIMEOUT_MS,
-        placementVersion: placementVersion(),
-        traceparent: NO_BYTES,
-        onApplied(_slot: number, answer: ApplyAnswer): void {
-          if (isReplicaFailure(answer)) failure = answer;
-          left -= 1;
-          if (left === 0) resolve(failure);
-        },
-      } as const;
-      for (const { key, record } of entries) {
-        const copy: ApplyCall = { ...shared, key, keyHash: hash32(key), record };
-        self.apply(copy, 0);
-      }
-    });
+    const deadlineMs = clock.monotonicMs() + CALL_TIMEOUT_MS;
+    // The own fences are set aside, so no copy needs one.
+    const shared = { fence: NO_FENCE, deadlineMs, placementVersion: placementVersion() };
+    return applyAll(self, entries, shared);
   }
 }
 

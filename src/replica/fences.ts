@@ -176,7 +176,10 @@ export class Fences {
    */
   async adopt(partition: number, state: FenceState): Promise<void> {
     const own = joinFences(this.#aside[partition] ?? NO_FENCES, this.#table.of(partition));
-    this.#table.set(partition, joinFences(own, state));
+    const joined = joinFences(own, state);
+    if (joined.promised.length === 0) return;
+    this.#table.set(partition, joined);
+    this.#aside[partition] = undefined;
     this.#table.disturb(partition);
     const failure = await this.#write(partition);
     if (failure !== undefined) throw new KvError(failure.code, failure.message);
