@@ -17,6 +17,8 @@ import { indexedRecords, readPage, readSegments } from './segment-index.js';
 const STEP_RECORDS = 256;
 const STEP_BYTES = 1024 * 1024;
 const KEYS_AT_ONCE = 1_000;
+/** Whole records are read. */
+const RECORDS_AT_ONCE = 32;
 const NO_VALUE = new Uint8Array(0);
 
 export interface SweepOptions {
@@ -215,15 +217,16 @@ export class Sweeper {
   async #completeIndex(keys: readonly Uint8Array[]): Promise<void> {
     const entries = await this.#store.getMany(keys.map((key) => segmentEntryKey(hash32(key), key)));
     const missing = keys.filter((_, i) => entries[i] === undefined);
-    if (missing.length === 0) return;
-    await this.#commit.alone(async (batch) => {
-      const records = await this.#store.getMany(missing.map(recordKey));
-      for (let i = 0; i < missing.length; i++) {
-        const key = missing[i] as Uint8Array;
-        if (records[i] !== undefined) batch.put(segmentEntryKey(hash32(key), key), NO_VALUE);
-      }
-      return undefined;
-    });
+    for (let at = 0; at < missing.length; at += RECORDS_AT_ONCE) {
+      const some = missing.slice(at, at + RECORDS_AT_ONCE);
+      await this.#commit.alone(async (batch) => {
+        const records = await this.#store.getMany(some.map(recordKey));
+        for (const [i, key] of some.entries()) {
+          if (records[i] !== undefined) batch.put(segmentEntryKey(hash32(key), key), NO_VALUE);
+        }
+        return undefined;
+      });
+    }
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

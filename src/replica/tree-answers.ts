@@ -11,6 +11,7 @@ import type { AnsweringReplica } from './ask-handlers.js';
 import { describeStoreError, refused } from './failure.js';
 import type { FenceTable } from './fence-table.js';
 import type { KnownRecords } from './known-records.js';
+import { segmentOfEntry } from './layout.js';
 import { indexedRecords, readScattered } from './segment-index.js';
 
 /** A node that is being compared with keeps the others waiting for so long after each step. */
@@ -18,6 +19,8 @@ const LEASE_MS = 1_000;
 /** A reply lists no more keys, and no more bytes of them, than these unless its first segment alone has more. */
 const MAX_KEYS = 4_096;
 const MAX_KEY_BYTES = 192 * 1024;
+/** Nor reads for it more than so many bytes of records: whoever asks does not wait for long. */
+const MAX_READ_BYTES = 16 * 1024 * 1024;
 
 const REBUILDING = refused('UNAVAILABLE', 'the hash trees of this replica are being rebuilt');
 
@@ -144,22 +147,27 @@ export class TreeAnswers {
       for (const entryKey of entries) listed.push(entryKey);
       segmentsListed += 1;
     }
-    return {
-      kind: 'reply',
-      ...(await this.#headersOf(listed, committed)),
-      listed: segmentsListed,
-      committed,
-    };
+    const { unread, ...found } = await this.#headersOf(listed, committed);
+    if (unread !== undefined) segmentsListed = segments.indexOf(unread);
+    return { kind: 'reply', ...found, listed: segmentsListed, committed };
   }
 
+  /** `unread`: the segment from which on nothing was read any more. */
   async #headersOf(
     entries: readonly Uint8Array[],
     committed: Uint8Array,
-  ): Promise<Pick<KeysReply, 'keys' | 'headers' | 'corrupt'>> {
+  ): Promise<Pick<KeysReply, 'keys' | 'headers' | 'corrupt'> & { readonly unread?: number }> {
     const keys: Uint8Array[] = [];
     const headers: Uint8Array[] = [];
     const corrupt: Uint8Array[] = [];
-    for await (const { key, keyHash, record } of indexedRecords(this.#store, entries)) {
+    let bytes = 0;
+    let segment: number | undefined;
+    for await (const { entryKey, key, keyHash, record } of indexedRecords(this.#store, entries)) {
+      if (segmentOfEntry(entryKey) !== segment && bytes > MAX_READ_BYTES) {
+        return { keys, headers, corrupt, unread: segmentOfEntry(entryKey) };
+      }
+      segment = segmentOfEntry(entryKey);
+      if (record instanceof Uint8Array) bytes += record.length;
       // Removed since the index was read.
       if (record === undefined) continue;
       if (record instanceof StoreError) {

@@ -149,6 +149,27 @@ describe('the keys of segments', () => {
     );
   });
 
+  test('come of fewer segments where records are large, for all of them are read', async () => {
+    const node = await openTestReplica(createFaultyDisk());
+    const value = 'x'.repeat(1024 * 1024);
+    const keys = KEYS.slice(0, 40);
+    for (const key of keys) {
+      node.replica.apply(applyCall(key, recordOf(key, 1, value)), 0);
+      await node.time.settle();
+    }
+    const listed = new Set<string>();
+    let asked = Array.from({ length: SEGMENTS }, (_, i) => i);
+    const counts: number[] = [];
+    while (asked.length > 0) {
+      const reply = await list(node, asked);
+      for (const key of reply.keys) listed.add(nameOf(key));
+      asked = asked.slice(reply.listed);
+      counts.push(reply.keys.length);
+    }
+    expect(listed).toEqual(new Set(keys.map(nameOf)));
+    expect(counts).toEqual([16, 16, 8]);
+  });
+
   test('come in whole segments, as many as there is room for', async () => {
     const node = await openTestReplica(createFaultyDisk());
     const long = Array.from({ length: 60_000 }, (_, i) => Buffer.alloc(4_000, `${i}/`)).filter(
