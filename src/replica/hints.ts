@@ -15,14 +15,17 @@ const LOAD_TRIES = 10;
 export interface HintBounds {
   /** The most keys that one target is owed. */
   readonly marksPerTarget: number;
-  /** The most bytes of keys in all. */
-  readonly keyBytes: number;
+  /** The most memory that all marks take, about. */
+  readonly bytes: number;
 }
 
 const DEFAULT_HINT_BOUNDS: HintBounds = {
   marksPerTarget: 100_000,
-  keyBytes: 32 * 1024 * 1024,
+  bytes: 64 * 1024 * 1024,
 };
+
+/** What a mark takes in memory beside its bytes: short keys are many. */
+const MARK_BYTES = 64;
 
 export interface HintsOptions {
   /** Read from, once. */
@@ -53,7 +56,7 @@ export class Hints {
   readonly #options: HintsOptions;
   readonly #bounds: HintBounds;
   readonly #targets = new Map<string, OwedKeys>();
-  #keyBytes = 0;
+  #bytes = 0;
   #delivered = 0;
   #dropped = 0;
   #isLoaded = false;
@@ -143,7 +146,7 @@ export class Hints {
   forsake(nodeId: string): void {
     if (!this.#isLoaded) return;
     for (const mark of this.#targets.get(nodeId)?.clear() ?? []) {
-      this.#keyBytes -= mark.length;
+      this.#bytes -= bytesOf(mark);
       this.#dropped++;
       this.#unsave(nodeId, mark);
     }
@@ -172,21 +175,20 @@ export class Hints {
   #add(nodeId: string, mark: Mark): boolean {
     const keys = this.#of(nodeId);
     const isFull =
-      keys.size >= this.#bounds.marksPerTarget ||
-      this.#keyBytes + mark.length > this.#bounds.keyBytes;
+      keys.size >= this.#bounds.marksPerTarget || this.#bytes + bytesOf(mark) > this.#bounds.bytes;
     if (isFull && !keys.has(mark)) {
       this.#dropped++;
       return false;
     }
     const isNew = keys.add(mark);
-    if (isNew) this.#keyBytes += mark.length;
+    if (isNew) this.#bytes += bytesOf(mark);
     return isNew;
   }
 
   /** False: it is owed still. */
   #end(nodeId: string, mark: Mark): boolean {
     if (this.#targets.get(nodeId)?.settle(mark) !== true) return false;
-    this.#keyBytes -= mark.length;
+    this.#bytes -= bytesOf(mark);
     this.#unsave(nodeId, mark);
     return true;
   }
@@ -305,6 +307,10 @@ export class Hints {
     // Beyond the bounds, which were wider once: it goes from the disk.
     if (!this.#add(nodeId, mark) && !this.#of(nodeId).has(mark)) this.#unsave(nodeId, mark);
   }
+}
+
+function bytesOf(mark: Mark): number {
+  return MARK_BYTES + mark.length;
 }
 
 const NO_VALUE = new Uint8Array(0);

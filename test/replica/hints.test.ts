@@ -147,7 +147,7 @@ describe('hints', () => {
     for (let i = 0; i < 5; i++) wide.hints.mark('n2', bytes(`${i}`));
     await wide.time.advance(SAVED_MS);
 
-    const narrow = await keeperOver(store, { marksPerTarget: 3, keyBytes: 4 });
+    const narrow = await keeperOver(store, { marksPerTarget: 3, bytes: 4 * 65 + 2 });
     narrow.hints.mark('n3', bytes('long'));
     narrow.hints.mark('n3', bytes('x'));
     await narrow.time.advance(SAVED_MS);
