@@ -223,6 +223,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     busy: () => foreground.busy,
     clock,
     timers,
+    log,
   });
   const shared = new Map(others.map((id) => [id, sharedPartitions(placement, nodeId, id)]));
   antiEntropy = startAntiEntropy({

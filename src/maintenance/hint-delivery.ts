@@ -2,6 +2,7 @@ import { hash32 } from '../core/hash.js';
 import type { ErrorCode } from '../core/errors.js';
 import type { Clock } from '../io/clock.js';
 import type { Peer, ReplicaFailure } from '../io/peer.js';
+import type { Log } from '../io/log.js';
 import type { Timers } from '../io/timers.js';
 import type { Hints } from '../replica/hints.js';
 import { keyOfMark, type Mark } from '../replica/owed-keys.js';
@@ -39,6 +40,7 @@ export interface HintDeliveryOptions {
   readonly busy: () => boolean;
   readonly clock: Clock;
   readonly timers: Timers;
+  readonly log: Log;
 }
 
 export interface HintDelivery {
@@ -90,6 +92,8 @@ class TargetDelivery {
   readonly #flow: CopyFlow<Mark>;
   /** It waits for the next look. */
   #isHeldUp = false;
+  /** Keys brought since the target came back; undefined: it has been brought all that it had missed. */
+  #brought: number | undefined;
 
   constructor(
     readonly peer: Peer,
@@ -110,7 +114,10 @@ class TargetDelivery {
 
   start(isNewConnection: boolean): void {
     this.#isHeldUp = false;
-    if (isNewConnection) this.#flow.reset();
+    if (isNewConnection) {
+      this.#flow.reset();
+      this.#brought = 0;
+    }
     if (this.#flow.isIdle) this.#pace.begin();
     this.#flow.pump();
   }
@@ -134,6 +141,7 @@ class TargetDelivery {
     const { nodeId } = this.peer;
     if (end === 'taken') {
       hints.settle(nodeId, copy.of);
+      if (this.#brought !== undefined) this.#brought += 1;
     } else if (end === 'absent' || this.#isForGood(copy, end)) {
       // Gone under a fence, damaged, or nothing that sending it again would change.
       hints.drop(nodeId, copy.of);
@@ -141,6 +149,16 @@ class TargetDelivery {
       hints.giveBack(nodeId, copy.of);
       this.#isHeldUp = true;
     }
+    if (hints.owedTo(nodeId) === 0) this.#tell();
+  }
+
+  /** Once after it has come back: later misses are single ones, and told of elsewhere. */
+  #tell(): void {
+    const keys = this.#brought ?? 0;
+    this.#brought = undefined;
+    if (keys === 0) return;
+    const { nodeId } = this.peer;
+    this.options.log.info({ peer: nodeId, keys }, `${nodeId} has the ${keys} keys that it missed`);
   }
 
   #isForGood(copy: Copy<Mark>, { kind, code }: ReplicaFailure): boolean {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { memoryStoreOpener } from '../../src/io/memory-store.js';
+import { silentLog } from '../../src/io/log.js';
 import type { ApplyCall, ReplicaFailure } from '../../src/io/peer.js';
 import type { StoreOpener } from '../../src/io/store.js';
 import { startHintDelivery, type HintDelivery } from '../../src/maintenance/hint-delivery.js';
@@ -54,6 +55,8 @@ interface World extends TestReplica {
   readonly target: Target;
   readonly delivery: HintDelivery;
   busy: boolean;
+  /** What the log says of deliveries. */
+  readonly told: readonly string[];
 }
 
 async function worldOn(opener: StoreOpener): Promise<World> {
@@ -61,7 +64,8 @@ async function worldOn(opener: StoreOpener): Promise<World> {
   const { replica } = await openTestReplica(opener, {}, time);
   const target = new Target('n2', time);
   target.connected = false;
-  const world = { time, replica, target, busy: false };
+  const told: string[] = [];
+  const world = { time, replica, target, busy: false, told };
   const delivery = startHintDelivery({
     keeper: replica,
     peerOf: (nodeId) => (nodeId === 'n2' ? target : undefined),
@@ -69,6 +73,7 @@ async function worldOn(opener: StoreOpener): Promise<World> {
     busy: () => world.busy,
     clock: time.clock,
     timers: time.timers,
+    log: { ...silentLog, info: (_: object, said: string) => void told.push(said) },
   });
   return Object.assign(world, { delivery });
 }
@@ -120,6 +125,9 @@ describe('a target that is back', () => {
     expect([...target.records.keys()].sort()).toEqual([...keys].sort());
     expect(stampOf(target, 'key 7')).toBe(9);
     expect(replica.hints.status()).toEqual({ owed: [], delivered: 300, dropped: 0 });
+    await miss(world, 3);
+    await time.advance(LOOK_MS);
+    expect(world.told).toEqual(['n2 has the 300 keys that it missed']);
     expect(await hintsOn(world, opener)).toBe(0);
   });
 
