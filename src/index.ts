@@ -19,6 +19,20 @@ export type {
   WriteOptions,
   Written,
 } from './client/kv.js';
+export type {
+  AtomicOptions,
+  CasOptions,
+  CasResult,
+  Counter,
+  Election,
+  Expect,
+  Leader,
+  Leadership,
+  Lock,
+  LockOptions,
+  RequestOutcome,
+  Updated,
+} from './client/linearizable.js';
 export { CONSISTENCY_LEVELS, isConsistency, type Consistency } from './core/consistency.js';
 export {
   ERROR_CODES,

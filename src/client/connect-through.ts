@@ -1,7 +1,8 @@
 import { KvError } from '../core/errors.js';
 import { textCodec, type Codec } from './codec.js';
 import { parseEndpoints } from './endpoints.js';
-import { checkCodec, Keyspace } from './keyspace.js';
+import { checkCodec } from './entry.js';
+import { Keyspace } from './keyspace.js';
 import type { ConnectOptions, Kv } from './kv.js';
 import {
   BASE_PROFILE,

@@ -4,6 +4,7 @@ import type { Receipt } from '../core/receipt.js';
 import type { Version } from '../core/version.js';
 import { decodeText, type Codec } from './codec.js';
 import type { Entry } from './kv.js';
+import { checkObject } from './request-options.js';
 
 class StoredEntry<V> implements Entry<V> {
   declare readonly expiresAtMs?: number;
@@ -44,6 +45,13 @@ export function entryOf<V>(
 /** An entry of a scan that asked for keys only, from the head of its record: that says no more than version and expiry. */
 export function keyEntryOf(key: Uint8Array, head: Uint8Array): Entry<undefined> {
   return new StoredEntry(key, undefined, versionOf(head), expiryOf(head), undefined);
+}
+
+/** Throws INVALID_ARGUMENT unless it has the shape of a codec. */
+export function checkCodec<V>(codec: Codec<V>): Codec<V> {
+  checkObject('codec', codec);
+  if (typeof codec.encode === 'function' && typeof codec.decode === 'function') return codec;
+  throw invalidArgument('codec', 'must have encode and decode');
 }
 
 /** Decodes a value that has been read. Throws KvError, whatever the codec throws. */

@@ -1,10 +1,16 @@
 import { invalidArgument, KvError } from '../core/errors.js';
 import { hash32 } from '../core/hash.js';
-import { prefixEnd } from '../core/key-range.js';
-import { checkValue, MAX_SCAN_LIMIT } from '../core/limits.js';
+import { checkValue } from '../core/limits.js';
+import { parseRequestId } from '../core/request-id.js';
+import { encodeVersion } from '../core/version.js';
+import { updateAtomically } from './atomic.js';
 import { runBatch, type ItemStarter } from './batch.js';
 import type { Codec } from './codec.js';
-import { decodeValue, encodeValue, entryOf, keyEntryOf } from './entry.js';
+import { counterCodec, counterOf } from './counter.js';
+import { electionNamed } from './election.js';
+import { checkCodec, decodeValue, encodeValue, entryOf, keyEntryOf } from './entry.js';
+import { expectationBytes } from './expect.js';
+import { iterable, named, throwFirst } from './items.js';
 import { keyBytes, storedKey } from './keys.js';
 import type {
   BatchOperation,
@@ -21,23 +27,40 @@ import type {
   WriteOptions,
   Written,
 } from './kv.js';
-import { iterable, named, throwFirst } from './items.js';
+import { leaseCodec } from './lease.js';
+import type {
+  AtomicOptions,
+  CasOptions,
+  CasResult,
+  Counter,
+  Election,
+  Lock,
+  LockOptions,
+  RequestOutcome,
+  Updated,
+} from './linearizable.js';
+import { lockNamed } from './lock.js';
 import {
-  checkFlag,
-  checkInteger,
+  checkNoLifetime,
   checkObject,
-  checkVersion,
-  lifetimeOf,
+  planOfItem,
   planRequest,
   profileWith,
   type Plan,
   type Profile,
 } from './request-options.js';
-import { Get, PromisedResult, Write, type Reader } from './requests.js';
-import { scanRecords, type ScanRange } from './scan.js';
+import {
+  CompareAndSet,
+  Get,
+  OutcomeQuestion,
+  PromisedResult,
+  Write,
+  type Reader,
+} from './requests.js';
+import { rangeOf } from './scan-range.js';
+import { scanRecords } from './scan.js';
 import type { Session } from './session.js';
 
-const DEFAULT_PAGE_SIZE = 1_000;
 const NO_BYTES = new Uint8Array(0);
 
 /** What a batch item is once it has been checked. */
@@ -54,6 +77,8 @@ export class Keyspace<V> implements Kv<V> {
   readonly #prefix: Uint8Array;
   readonly #codec: Codec<V>;
   readonly #profile: Profile;
+  /** Of writes that are LINEARIZABLE whatever else is. */
+  readonly #linear: Plan;
   readonly #values: Reader<V>;
   readonly #entries: Reader<Entry<V>>;
 
@@ -62,6 +87,7 @@ export class Keyspace<V> implements Kv<V> {
     this.#prefix = prefix;
     this.#codec = codec;
     this.#profile = profile;
+    this.#linear = { ...profile.write, level: 'LINEARIZABLE' };
     this.#values = { read: (_key, fields) => decodeValue(codec, fields.value) };
     this.#entries = {
       read: (key, fields, receipt) =>
@@ -93,7 +119,7 @@ export class Keyspace<V> implements Kv<V> {
     const result = new PromisedResult<Written>();
     try {
       const plan = this.#plan(this.#profile.write, options);
-      if (plan.ttlMs !== undefined || plan.expiresAtMs !== undefined) throw deleteExpires();
+      checkNoLifetime(plan);
       const bytes = this.#storedKey(key);
       this.#session.start(new Write(this.#session, bytes, undefined, plan, result, 0));
     } catch (error) {
@@ -182,7 +208,7 @@ export class Keyspace<V> implements Kv<V> {
 
   async *#scan(options: ScanOptions): AsyncGenerator<Entry<V | undefined>, void, void> {
     const plan = this.#plan(this.#profile.read, options);
-    const range = this.#range(options);
+    const range = rangeOf(this.#prefix, options);
     for await (const records of scanRecords(this.#session, range, plan)) {
       for (const { key, record, fields } of records) {
         const own = this.#ownKey(key);
@@ -191,6 +217,71 @@ export class Keyspace<V> implements Kv<V> {
           : entryOf<V | undefined>(own, decodeValue(this.#codec, fields.value), fields);
       }
     }
+  }
+
+  cas(key: Key, options: CasOptions<V>, next: V | undefined): Promise<CasResult<V>> {
+    const result = new PromisedResult<CasResult<V>>();
+    try {
+      checkObject('options', options);
+      const expect = expectationBytes(options.expect, (value) => this.#encode(value));
+      const plan = this.#plan(this.#linear, options, expect);
+      if (plan.level !== 'LINEARIZABLE') {
+        throw invalidArgument('consistency', 'a compare-and-set is LINEARIZABLE');
+      }
+      if (next === undefined) checkNoLifetime(plan);
+      const bytes = this.#storedKey(key);
+      const value = next === undefined ? undefined : this.#encode(next);
+      this.#session.start(
+        new CompareAndSet(this.#session, bytes, value, plan, this.#entries, result),
+      );
+    } catch (error) {
+      result.failed(0, error as KvError);
+    }
+    return result.promise;
+  }
+
+  async atomic(
+    key: Key,
+    update: (current: V | undefined) => V | undefined,
+    options: AtomicOptions = {},
+  ): Promise<Updated<V>> {
+    const { timeoutMs } = this.#plan(this.#linear, options);
+    // The caller may reuse the key's bytes while this goes on.
+    const kept = typeof key === 'string' ? key : new Uint8Array(key);
+    return updateAtomically(this, this.#session, kept, update, options, timeoutMs);
+  }
+
+  outcome(
+    requestId: string,
+    options?: Pick<ReadOptions, 'timeoutMs' | 'signal'>,
+  ): Promise<RequestOutcome> {
+    const result = new PromisedResult<RequestOutcome>();
+    try {
+      const request = typeof requestId === 'string' ? parseRequestId(requestId) : undefined;
+      if (request === undefined) {
+        throw invalidArgument('requestId', 'must be one that a write at LINEARIZABLE has named');
+      }
+      const { key, version } = request;
+      const plan = { ...this.#plan(this.#linear, options), minVersion: encodeVersion(version) };
+      const bytes = storedKey(NO_BYTES, key, this.#session.limits);
+      this.#session.start(new OutcomeQuestion(this.#session, bytes, plan, result));
+    } catch (error) {
+      result.failed(0, error as KvError);
+    }
+    return result.promise;
+  }
+
+  async lock(name: string, options: LockOptions = {}): Promise<Lock> {
+    return lockNamed(this.withCodec(leaseCodec), this.#session, name, options);
+  }
+
+  election(name: string, options: Pick<LockOptions, 'ttlMs'> = {}): Election {
+    return electionNamed(this.withCodec(leaseCodec), this.#session, name, options);
+  }
+
+  counter(key: Key): Counter {
+    const bytes = this.#storedKey(key).subarray(this.#prefix.length);
+    return counterOf(this.withCodec(counterCodec), bytes);
   }
 
   namespace(prefix: string): Kv<V> {
@@ -235,8 +326,12 @@ export class Keyspace<V> implements Kv<V> {
     return result.promise;
   }
 
-  #plan(base: Plan, options: (ReadOptions & PutOptions) | BatchOptions | undefined): Plan {
-    const plan = planRequest(base, options);
+  #plan(
+    base: Plan,
+    options: (ReadOptions & PutOptions) | BatchOptions | undefined,
+    expect?: Uint8Array,
+  ): Plan {
+    const plan = planRequest(base, options, expect);
     this.#session.checkOpen();
     if (plan.signal?.aborted === true) {
       const cause: unknown = plan.signal.reason;
@@ -286,7 +381,7 @@ export class Keyspace<V> implements Kv<V> {
             };
           case 'delete': {
             const plan = planOfItem(write, operation);
-            if (plan.ttlMs !== undefined || plan.expiresAtMs !== undefined) throw deleteExpires();
+            checkNoLifetime(plan);
             return { key, value: undefined, plan };
           }
           default:
@@ -297,52 +392,4 @@ export class Keyspace<V> implements Kv<V> {
       return error as KvError;
     }
   }
-
-  #range(options: ScanOptions): ScanRange {
-    const { prefix, gte, lt, reverse, limit, keysOnly, pageSize } = options;
-    if (prefix !== undefined && (gte !== undefined || lt !== undefined)) {
-      throw invalidArgument('prefix', 'goes alone: gte and lt say the same in another way');
-    }
-    const from = keyBytes(
-      this.#prefix,
-      prefix ?? gte ?? NO_BYTES,
-      prefix === undefined ? 'gte' : 'prefix',
-    );
-    const to =
-      lt === undefined
-        ? prefixEnd(prefix === undefined ? this.#prefix : from)
-        : keyBytes(this.#prefix, lt, 'lt');
-    return {
-      gte: from,
-      lt: to ?? NO_BYTES,
-      reverse: reverse === undefined ? false : checkFlag('reverse', reverse),
-      limit:
-        limit === undefined ? Infinity : checkInteger('limit', limit, 1, Number.MAX_SAFE_INTEGER),
-      keysOnly: keysOnly === undefined ? false : checkFlag('keysOnly', keysOnly),
-      pageSize:
-        pageSize === undefined
-          ? DEFAULT_PAGE_SIZE
-          : checkInteger('pageSize', pageSize, 1, MAX_SCAN_LIMIT),
-    };
-  }
-}
-
-/** Throws INVALID_ARGUMENT unless it has the shape of a codec. */
-export function checkCodec<V>(codec: Codec<V>): Codec<V> {
-  checkObject('codec', codec);
-  if (typeof codec.encode === 'function' && typeof codec.decode === 'function') return codec;
-  throw invalidArgument('codec', 'must have encode and decode');
-}
-
-/** The plan of a batch's write, with what this write says for itself. */
-function planOfItem(plan: Plan, item: Pick<PutOptions, 'version' | 'ttlMs' | 'expiresAtMs'>): Plan {
-  const { version } = item;
-  const { ttlMs, expiresAtMs } = lifetimeOf(item);
-  if (version === undefined && ttlMs === undefined && expiresAtMs === undefined) return plan;
-  const stamp = version === undefined ? undefined : checkVersion('version', version);
-  return { ...plan, version: stamp, ttlMs, expiresAtMs };
-}
-
-function deleteExpires(): KvError {
-  return invalidArgument('ttlMs', 'goes with a put alone: a delete does not expire');
 }

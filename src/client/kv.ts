@@ -3,6 +3,17 @@ import type { ErrorCode, KvError } from '../core/errors.js';
 import type { Receipt } from '../core/receipt.js';
 import type { Version } from '../core/version.js';
 import type { Codec } from './codec.js';
+import type {
+  AtomicOptions,
+  CasOptions,
+  CasResult,
+  Counter,
+  Election,
+  Lock,
+  LockOptions,
+  RequestOutcome,
+  Updated,
+} from './linearizable.js';
 
 /** 1 to 4,096 bytes (the bound of the cluster), the namespace included. Text is its UTF-8 bytes. */
 export type Key = string | Uint8Array;
@@ -30,7 +41,7 @@ export interface WriteOptions extends RequestOptions {
   readonly receipt?: boolean;
   /**
    * The stamp of the write, instead of a new one: to send again a write whose outcome is unknown. It must be the version
-   * that the write had, and its value the same.
+   * that the error named, and its value the same.
    */
   readonly version?: Version;
 }
@@ -100,8 +111,10 @@ export interface Entry<V> {
 
 /** An acknowledged write. */
 export interface Written {
-  /** The stamp of this write. */
+  /** The stamp of this write. At LINEARIZABLE: the version at which it took effect, above its stamp. */
   readonly version: Version;
+  /** At LINEARIZABLE: what {@link Kv.outcome} can be asked about. */
+  readonly requestId?: string;
   /** A newer version that hides it: the write was stored nowhere, or is no longer what reads find. */
   readonly shadowedBy?: Version;
   /** When it expires, wall milliseconds since 1970; absent: it does not. */
@@ -187,6 +200,36 @@ export interface Kv<V> extends AsyncDisposable {
   ): Promise<Written[]>;
   /** Deleting what is absent succeeds. */
   delete(key: Key, options?: WriteOptions): Promise<Written>;
+  /**
+   * Writes `next` (undefined: deletes) if the key holds what is expected, in one step that no other LINEARIZABLE operation comes
+   * between. Losing is a result, not an error, and says what was found. Applies once, as every write.
+   */
+  cas(key: Key, options: CasOptions<V>, next: V | undefined): Promise<CasResult<V>>;
+  /**
+   * Replaces what the key holds by what `update` makes of it: reads, applies it, compares and sets, and begins again where
+   * another was faster. `update` may run many times, so it must do nothing else; undefined stands for absent, and returning
+   * what it was given changes nothing. Rejects with TIMED_OUT when others were faster all the time, and with what `update`
+   * throws.
+   */
+  atomic(
+    key: Key,
+    update: (current: V | undefined) => V | undefined,
+    options?: AtomicOptions,
+  ): Promise<Updated<V>>;
+  /**
+   * What became of a write at LINEARIZABLE, by the `requestId` of its result or of its error; a Kv of any namespace may ask. Once
+   * it has been asked, a write that has not taken effect never does. Remembered for about a minute, and for 64 writes of a key.
+   */
+  outcome(
+    requestId: string,
+    options?: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
+  ): Promise<RequestOutcome>;
+  /** Waits for the lock of that name, which lies under the key `lock/NAME`, and holds it until it is released or lost. */
+  lock(name: string, options?: LockOptions): Promise<Lock>;
+  /** The election of that name, which lies under the key `election/NAME`. `ttlMs` as of {@link LockOptions}. */
+  election(name: string, options?: { readonly ttlMs?: number }): Election;
+  /** The number under that key. */
+  counter(key: Key): Counter;
   /**
    * Many operations, each with its own result, in the order given; they are carried out side by side, some hundreds at a
    * time. Not a transaction, and operations on one key are not carried out in order, though of two writes the later wins

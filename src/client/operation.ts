@@ -2,8 +2,9 @@ import { ERROR_CODES, KvError, type ErrorCode, type KvErrorDetails } from '../co
 import type { Consistency } from '../core/consistency.js';
 import { expiryAfter } from '../core/expiry.js';
 import { decodeRecord, encodeRecord, isIntact, type RecordFields } from '../core/record.js';
+import { formatRequestId } from '../core/request-id.js';
 import type { Receipt } from '../core/receipt.js';
-import { ZERO_VERSION, type Version } from '../core/version.js';
+import { readVersion, ZERO_VERSION, type Version } from '../core/version.js';
 import type { CallKind, NodeAnswer, NodeCall } from '../io/link.js';
 import {
   countAttempts,
@@ -56,7 +57,7 @@ export abstract class Operation implements NodeCall {
   readonly traceparent: Uint8Array = NO_BYTES;
   /** Of a put. Replaced only while no attempt holds it: when every attempt so far was answered `none`. */
   record: Uint8Array = NO_BYTES;
-  /** The stamp of a put. */
+  /** The stamp of a put; of an outcome, that of the put that is asked about. */
   version: Version = ZERO_VERSION;
   timeoutMs: number;
 
@@ -106,6 +107,11 @@ export abstract class Operation implements NodeCall {
     this.#signal = plan.signal;
     this.wakeAtMs = this.#deadlineMs;
     if (plan.signal !== undefined) abortWith(plan.signal, this);
+  }
+
+  /** Of a write at LINEARIZABLE: what its outcome can be asked for by. */
+  get requestId(): string {
+    return formatRequestId({ key: this.key, version: this.version });
   }
 
   /** What earlier attempts went through; routing prefers other nodes. */
@@ -231,7 +237,10 @@ export abstract class Operation implements NodeCall {
     if (code === 'QUARANTINED') node.quarantined = true;
     else if (ofTheNode) node.failed(nowMs);
     else node.answered();
-    if ((!ERROR_CODES[code].retryable && !ofTheNode) || this.#isStampRefusedAgain(code)) {
+    if (this.#cameTooLate(code)) {
+      if (answer.version !== undefined) this.session.observe(readVersion(answer.version, 0));
+      this.#wait(nowMs, 0);
+    } else if ((!ERROR_CODES[code].retryable && !ofTheNode) || this.#isStampRefusedAgain(code)) {
       this.#giveUp();
     } else if (code === 'CLOCK_DRIFT') {
       this.session.resyncClock();
@@ -241,6 +250,14 @@ export abstract class Operation implements NodeCall {
     } else {
       this.#wait(nowMs, 0);
     }
+  }
+
+  /**
+   * Its key has forgotten requests with ids above its own, or was never meant to remember them: a plain write by a clock ahead of
+   * ours. Where it has happened nowhere it may come again under a higher one.
+   */
+  #cameTooLate(code: ErrorCode): boolean {
+    return code === 'REFUSED' && this.level === 'LINEARIZABLE' && this.#mayStampAnew();
   }
 
   /** One node may have a wrong clock; where a second one says the same of a stamp that stays, asking on is idle. */
@@ -273,14 +290,19 @@ export abstract class Operation implements NodeCall {
       this.#wait(nowMs, 0);
       return;
     }
-    if (this.#lastCode === 'CLOCK_DRIFT' && !this.#ownStamp) this.#stampAnew();
+    const stampRefused = this.#lastCode === 'CLOCK_DRIFT' || this.#cameTooLate(this.#lastCode);
+    if (stampRefused && this.#mayStampAnew()) this.#stampAnew();
     this.#send(node, nowMs, remainingMs);
   }
 
   /** Only where no attempt has happened or can: the same write under two stamps would be two writes. */
+  #mayStampAnew(): boolean {
+    return this.kind === 'put' && !this.#ownStamp && outcomeOf(this.#attempts) === 'none';
+  }
+
   #stampAnew(): void {
     const fields = decodeRecord(this.record);
-    if (fields === undefined || outcomeOf(this.#attempts) !== 'none') return;
+    if (fields === undefined) return;
     const ttlMs = this.#ttlMs;
     this.version = this.session.stamp();
     this.record = encodeRecord(this.key, {
@@ -324,9 +346,15 @@ export abstract class Operation implements NodeCall {
   }
 
   /** Whether it may have happened, and, where it may, the stamp under which it can be sent again. */
-  #fate(attempts: readonly PastAttempt[]): Pick<KvErrorDetails, 'outcome' | 'version'> {
+  #fate(
+    attempts: readonly PastAttempt[],
+  ): Pick<KvErrorDetails, 'outcome' | 'version' | 'requestId'> {
     const outcome = this.kind === 'get' ? 'none' : outcomeOf(attempts);
-    return outcome === 'none' ? { outcome } : { outcome, version: this.version };
+    if (outcome === 'none') return { outcome };
+    const { version, level } = this;
+    return level === 'LINEARIZABLE'
+      ? { outcome, version, requestId: this.requestId }
+      : { outcome, version };
   }
 
   #message(attempts: readonly PastAttempt[]): string {

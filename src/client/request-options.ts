@@ -83,10 +83,11 @@ export function profileWith(profile: Profile, defaults: KvDefaults): Profile {
 export function planRequest(
   base: Plan,
   options: (ReadOptions & PutOptions) | BatchOptions | undefined,
+  expect: Uint8Array = NO_BYTES,
 ): Plan {
   if (options === undefined) {
     if (isLocal(base.level) && base.zone === '') throw zoneMissing(base.level);
-    return base;
+    return expect.length === 0 ? base : { ...base, expect };
   }
   checkObject('options', options);
   const asked = options as ReadOptions & PutOptions;
@@ -100,7 +101,7 @@ export function planRequest(
     receipt: receipt === undefined ? base.receipt : checkFlag('receipt', receipt),
     minVersion:
       minVersion === undefined ? NO_BYTES : encodeVersion(checkVersion('minVersion', minVersion)),
-    expect: NO_BYTES,
+    expect,
     version: version === undefined ? undefined : checkVersion('version', version),
     ttlMs,
     expiresAtMs,
@@ -120,6 +121,24 @@ export function lifetimeOf(
   if (ttlMs !== undefined) checkInteger('ttlMs', ttlMs, 1, MAX_TTL_MS);
   if (expiresAtMs !== undefined) checkInteger('expiresAtMs', expiresAtMs, 0, MAX_WALL_MS);
   return { ttlMs, expiresAtMs };
+}
+
+/** The plan of a batch's write, with what this write says for itself. */
+export function planOfItem(
+  plan: Plan,
+  item: Pick<PutOptions, 'version' | 'ttlMs' | 'expiresAtMs'>,
+): Plan {
+  const { version } = item;
+  const { ttlMs, expiresAtMs } = lifetimeOf(item);
+  if (version === undefined && ttlMs === undefined && expiresAtMs === undefined) return plan;
+  const stamp = version === undefined ? undefined : checkVersion('version', version);
+  return { ...plan, version: stamp, ttlMs, expiresAtMs };
+}
+
+/** A delete does not expire. */
+export function checkNoLifetime({ ttlMs, expiresAtMs }: Plan): void {
+  if (ttlMs === undefined && expiresAtMs === undefined) return;
+  throw invalidArgument('ttlMs', 'goes with a put alone: a delete does not expire');
 }
 
 export function checkObject(field: string, value: unknown): void {

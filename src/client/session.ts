@@ -163,16 +163,32 @@ export class Session {
   }
 
   /** Resolves after `delayMs`, or when `signal` fires. */
-  pause(delayMs: number, signal: AbortSignal): Promise<void> {
+  pause(delayMs: number, signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve) => {
       const stop = (): void => {
         cancel();
-        signal.removeEventListener('abort', stop);
+        signal?.removeEventListener('abort', stop);
         resolve();
       };
       const cancel = this.#timers.after(delayMs, stop);
-      signal.addEventListener('abort', stop);
+      if (signal?.aborted === true) stop();
+      else signal?.addEventListener('abort', stop);
     });
+  }
+
+  /** A time between half of `atMostMs` and the whole, so that many that wait alike do not come together. */
+  spread(atMostMs: number): number {
+    return atMostMs * (1 - this.#random.fraction() / 2);
+  }
+
+  /** 16 hexadecimal characters that nobody else draws. */
+  randomId(): string {
+    return Buffer.from(this.#random.bytes(8)).toString('hex');
+  }
+
+  /** Whether the connection is closed or being closed. */
+  get closed(): boolean {
+    return this.#closing !== undefined;
   }
 
   /** Measures the clocks of all nodes anew: a stamp was refused. */

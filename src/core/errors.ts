@@ -96,6 +96,8 @@ export interface KvErrorDetails {
   readonly receipt?: Receipt;
   /** The stamp of a write whose outcome is unknown: the same write sent again under it applies once. */
   readonly version?: Version;
+  /** Of a LINEARIZABLE write whose outcome is unknown: what its outcome can be asked for by. */
+  readonly requestId?: string;
   readonly cause?: unknown;
 }
 
@@ -108,6 +110,7 @@ export class KvError extends Error {
   readonly node: string | undefined;
   readonly receipt: Receipt | undefined;
   readonly version: Version | undefined;
+  readonly requestId: string | undefined;
 
   constructor(code: ErrorCode, message: string, details: KvErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -117,6 +120,7 @@ export class KvError extends Error {
     this.node = details.node;
     this.receipt = details.receipt;
     this.version = details.version;
+    this.requestId = details.requestId;
   }
 
   /** What a person can do about it, in a sentence or two. */

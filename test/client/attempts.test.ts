@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { KvError } from '../../src/core/errors.js';
 import { versionOf } from '../../src/core/record.js';
 import { compareVersions, formatVersion, type Version } from '../../src/core/version.js';
-import { DONE, FakeCluster, refusal, SERVE, type Behaviour } from './fake-cluster.js';
+import { FakeCluster, SERVE, type Behaviour } from './fake-cluster.js';
+import { DONE, refusal } from './fake-register.js';
 import { outcomeUnderTime, resultUnderTime } from './outcome-under-time.js';
 
 const SEED = 20_260_105;

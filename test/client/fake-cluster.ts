@@ -1,6 +1,6 @@
 import type { ErrorCode, Outcome } from '../../src/core/errors.js';
 import { compareKeys, keyAfter } from '../../src/core/key-range.js';
-import { expiredAnswer, isExpired } from '../../src/core/expiry.js';
+import { isExpired } from '../../src/core/expiry.js';
 import { compareRecords, headerOf, headOf, isTombstone } from '../../src/core/record.js';
 import type { Member } from '../../src/core/placement.js';
 import type {
@@ -19,6 +19,7 @@ import type {
 import { connectThrough } from '../../src/client/connect-through.js';
 import type { ConnectOptions, Kv } from '../../src/client/kv.js';
 import { seededRandom } from '../seeded-random.js';
+import { DONE, FakeRegister, nameOf, readAt, refusal } from './fake-register.js';
 import { createVirtualTime, type VirtualClock, type VirtualTime } from '../virtual-time.js';
 
 /** What a fake node does with a call. */
@@ -110,12 +111,15 @@ export class FakeCluster implements Linker {
   underWay = 0;
   mostUnderWay = 0;
   readonly #links: FakeLink[] = [];
+  readonly #register: FakeRegister;
+  #connections = 0;
 
   constructor(
     count = 3,
     readonly replicationFactor = 3,
   ) {
     this.time = createVirtualTime();
+    this.#register = new FakeRegister(this.records, this.time.clock);
     this.members = Array.from({ length: count }, (_, index) => ({
       id: `n${index + 1}`,
       address: `n${index + 1}:7101`,
@@ -159,7 +163,8 @@ export class FakeCluster implements Linker {
     options: Partial<ConnectOptions<V>> = {},
     clock = this.time.clock,
   ): Promise<Kv<V>> {
-    const ports = { clock, timers: this.time.timers, random: seededRandom(7), linker: this };
+    const random = seededRandom(7 + this.#connections++);
+    const ports = { clock, timers: this.time.timers, random, linker: this };
     const connecting = connectThrough<V>({ endpoints: 'n1:7101', ...options }, ports);
     connecting.catch(() => undefined);
     await this.time.advance(20);
@@ -169,6 +174,13 @@ export class FakeCluster implements Linker {
   /** The nodes that calls went to, in order. */
   get route(): string[] {
     return this.sent.map(({ node }) => node);
+  }
+
+  /** What a node does with a call that it serves: what is answered, by its clock. */
+  carryOut(call: NodeCall, nowMs: number): NodeAnswer {
+    if (call.level === 'LINEARIZABLE') return this.#register.carryOut(call, nowMs);
+    if (call.kind === 'put') return { ...DONE, shadow: this.store(call.key, call.record) };
+    return { ...DONE, record: readAt(this.records, call.key, nowMs) };
   }
 
   store(key: Uint8Array, record: Uint8Array): Uint8Array | undefined {
@@ -243,7 +255,7 @@ export class FakeLink implements Link {
     cluster.mostUnderWay = Math.max(cluster.mostUnderWay, cluster.underWay);
     const behaviour = cluster.script.shift() ?? node.script.shift() ?? node.behaviour;
     if (behaviour.kind === 'hang') {
-      if (behaviour.stores && call.kind === 'put') cluster.store(call.key, call.record);
+      if (behaviour.stores && call.kind !== 'get') cluster.carryOut(call, this.#wallMs());
       return;
     }
     const delayMs = (behaviour.kind === 'serve' ? behaviour.delayMs : undefined) ?? ROUND_TRIP_MS;
@@ -323,21 +335,14 @@ export class FakeLink implements Link {
 
   #carryOut(call: NodeCall, behaviour: Behaviour): NodeAnswer {
     if (behaviour.kind === 'refuse') {
-      if (behaviour.stores === true) this.cluster.store(call.key, call.record);
+      if (behaviour.stores === true) this.cluster.carryOut(call, this.#wallMs());
       return refusal(behaviour.code, behaviour.outcome, 'as told');
     }
-    if (call.kind === 'put') {
-      return { ...DONE, shadow: this.cluster.store(call.key, call.record) };
-    }
-    const record = this.cluster.records.get(nameOf(call.key));
-    if (behaviour.kind === 'corrupt' && record !== undefined) {
-      const damaged = Uint8Array.from(record);
-      damaged[damaged.length - 1] = (damaged.at(-1) as number) ^ 1;
-      return { ...DONE, record: damaged };
-    }
-    return record !== undefined && isExpired(record, this.#wallMs())
-      ? { ...DONE, record: expiredAnswer(call.key, record) }
-      : { ...DONE, record };
+    const answer = this.cluster.carryOut(call, this.#wallMs());
+    if (behaviour.kind !== 'corrupt' || answer.record === undefined) return answer;
+    const damaged = Uint8Array.from(answer.record);
+    damaged[damaged.length - 1] = (damaged.at(-1) as number) ^ 1;
+    return { ...answer, record: damaged };
   }
 
   #wallMs(): number {
@@ -369,21 +374,4 @@ export class FakeLink implements Link {
       token: goesOn ? (reverse ? last.key : keyAfter(last.key)) : new Uint8Array(0),
     };
   }
-}
-
-export const DONE: NodeAnswer = {
-  code: undefined,
-  outcome: 'none',
-  message: '',
-  record: undefined,
-  shadow: undefined,
-  receipt: undefined,
-};
-
-export function refusal(code: ErrorCode, outcome: Outcome, message: string): NodeAnswer {
-  return { ...DONE, code, outcome, message };
-}
-
-function nameOf(key: Uint8Array): string {
-  return Buffer.from(key).toString('hex');
 }

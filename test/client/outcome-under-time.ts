@@ -22,8 +22,12 @@ export async function outcomeUnderTime<T>(
 }
 
 /** As {@link outcomeUnderTime}, for what must succeed. */
-export async function resultUnderTime<T>(cluster: FakeCluster, promise: Promise<T>): Promise<T> {
-  const result = await outcomeUnderTime(cluster, promise);
+export async function resultUnderTime<T>(
+  cluster: FakeCluster,
+  promise: Promise<T>,
+  limitMs?: number,
+): Promise<T> {
+  const result = await outcomeUnderTime(cluster, promise, limitMs);
   if (result instanceof KvError) throw result;
   return result;
 }

@@ -1,0 +1,49 @@
+import { KvError } from '../core/errors.js';
+import type { Key, Kv } from './kv.js';
+import type { AtomicOptions, Expect, Updated } from './linearizable.js';
+import type { Session } from './session.js';
+
+/**
+ * What {@link Kv.atomic} does: an optimistic loop, which backs off so that of many that change one key the fast do not keep the
+ * slow from it for ever. A loser goes on from what it was told was there, without another read.
+ */
+export async function updateAtomically<V>(
+  kv: Kv<V>,
+  session: Session,
+  key: Key,
+  update: (current: V | undefined) => V | undefined,
+  { signal, ttlMs }: AtomicOptions,
+  timeoutMs: number,
+): Promise<Updated<V>> {
+  const deadlineMs = session.nowMs() + timeoutMs;
+  const within = (leftMs: number) => ({
+    timeoutMs: Math.max(leftMs, 1),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  let found = await kv.getEntry(key, { ...within(timeoutMs), consistency: 'LINEARIZABLE' });
+  for (let lost = 0; ; lost++) {
+    const current = found?.value;
+    const next = update(current);
+    if (Object.is(next, current)) {
+      return { value: current, version: found?.version, changed: false };
+    }
+    const leftMs = deadlineMs - session.nowMs();
+    if (leftMs <= 0) throw neverFirst(timeoutMs, lost);
+    const expect: Expect<V> = found === undefined ? 'absent' : { version: found.version };
+    const options = { ...within(leftMs), expect, ...(ttlMs === undefined ? {} : { ttlMs }) };
+    const result = await kv.cas(key, options, next);
+    if (result.swapped) return { value: next, version: result.version, changed: true };
+    found = result.found;
+    const delayMs = Math.min(session.backoffMs(lost), deadlineMs - session.nowMs());
+    // Whoever cancels meanwhile is answered by the next compare-and-set.
+    await session.pause(Math.max(delayMs, 0), signal);
+  }
+}
+
+function neverFirst(timeoutMs: number, lost: number): KvError {
+  const times = lost === 1 ? 'once' : `${lost} times`;
+  return new KvError(
+    'TIMED_OUT',
+    `others changed the key first, ${times} within ${timeoutMs} ms; nothing was written`,
+  );
+}
