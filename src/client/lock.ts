@@ -38,7 +38,7 @@ export function termsOf(kind: 'lock' | 'election', name: string, options: LockOp
   };
 }
 
-export function checkTtl(ttlMs: number | undefined): number {
+function checkTtl(ttlMs: number | undefined): number {
   return ttlMs === undefined
     ? DEFAULT_TTL_MS
     : checkInteger('ttlMs', ttlMs, MIN_TTL_MS, MAX_LEASE_MS);

@@ -111,7 +111,7 @@ export function planRequest(
 }
 
 /** When a put expires, checked as far as it can be before the stamp is known. */
-export function lifetimeOf(
+function lifetimeOf(
   options: Pick<PutOptions, 'ttlMs' | 'expiresAtMs'>,
 ): Pick<Plan, 'ttlMs' | 'expiresAtMs'> {
   const { ttlMs, expiresAtMs } = options;
