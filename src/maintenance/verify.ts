@@ -1,12 +1,11 @@
-import { isAtOrBelow, NO_FENCE } from '../core/fence.js';
 import { hash32 } from '../core/hash.js';
 import { addPartition, emptyPartitionSet, type PartitionSet } from '../core/partition-set.js';
 import { PARTITIONS, partitionOf, type Placement } from '../core/placement.js';
-import { compareRecords, isTombstone } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
-import { isReplicaFailure, type Peer, type ReadAnswer, type ReadCall } from '../io/peer.js';
+import { isReplicaFailure, type Peer } from '../io/peer.js';
 import { sleep, type Timers } from '../io/timers.js';
 import { compareReplicas } from './comparison.js';
+import { differ, readCopies, type KeyCopies } from './key-copies.js';
 import { Dialogue } from './dialogue.js';
 import type { ExchangeTurns } from './exchange-turns.js';
 import { Pace } from './pace.js';
@@ -14,18 +13,11 @@ import { Pace } from './pace.js';
 /** What differs is read again after this long, and counts only where it differs still: a write under way is no difference. */
 const SETTLE_MS = 1_000;
 const BUSY_PAUSE_MS = 250;
-const READ_TIMEOUT_MS = 5_000;
-const READS_AT_ONCE = 64;
+/** What reading again takes at the most, kept of the time for it. */
+const READ_AGAIN_MS = 5_000;
 
 /** Keys remembered to be read again; those beyond count as they were found. */
 const MAX_SUSPECTS = 100_000;
-
-const NO_BYTES = new Uint8Array(0);
-const NOT_CONNECTED: ReadAnswer = {
-  kind: 'unreachable',
-  code: 'UNAVAILABLE',
-  message: 'not connected',
-};
 
 export interface VerifyPorts {
   /** The node that verifies. It may be a replica, or not. */
@@ -65,7 +57,7 @@ export interface VerifyReport {
   readonly differing: number;
   readonly partitionsDiffering: number;
   /** Some of those, in no order. */
-  readonly keys: readonly DifferingKey[];
+  readonly keys: readonly KeyCopies[];
 }
 
 export interface UncomparedReplica {
@@ -73,19 +65,6 @@ export interface UncomparedReplica {
   readonly partitions: number;
   /** For people. */
   readonly reason: string;
-}
-
-export interface DifferingKey {
-  readonly key: Uint8Array;
-  readonly partition: number;
-  /** What each replica answered when it was read again, in the order of the preference list. */
-  readonly copies: readonly VerifiedCopy[];
-}
-
-/** The header of its record, if it has one; or why it cannot say. */
-export interface VerifiedCopy {
-  readonly node: string;
-  readonly answer: ReadAnswer;
 }
 
 /**
@@ -133,7 +112,7 @@ class Verification {
     this.#placement = ports.placement();
     const { deadlineMs, settleMs = SETTLE_MS } = options;
     const halfMs = (deadlineMs - ports.clock.monotonicMs()) / 2;
-    this.#compareUntilMs = deadlineMs - Math.min(settleMs + READ_TIMEOUT_MS, halfMs);
+    this.#compareUntilMs = deadlineMs - Math.min(settleMs + READ_AGAIN_MS, halfMs);
   }
 
   async run(): Promise<VerifyReport> {
@@ -239,57 +218,24 @@ class Verification {
   }
 
   /** Counts the suspects on which replicas differ after a moment still, and gives some of them. */
-  async #readAgain(): Promise<readonly DifferingKey[]> {
+  async #readAgain(): Promise<readonly KeyCopies[]> {
     const { maxKeys = 1_000 } = this.#options;
-    const told: DifferingKey[] = [];
+    const told: KeyCopies[] = [];
     if (this.#suspects.size === 0) return told;
     await sleep(this.#ports.timers, this.#options.settleMs ?? SETTLE_MS);
-    const suspects = [...this.#suspects];
-    for (let at = 0; at < suspects.length; at += READS_AT_ONCE) {
-      const some = suspects.slice(at, at + READS_AT_ONCE);
-      const read = await Promise.all(some.map((name) => this.#read(Buffer.from(name, 'latin1'))));
-      for (const one of read) {
-        this.#noteSilent(one);
-        if (!differ(one.copies)) continue;
-        this.#count(one.partition);
-        if (told.length < maxKeys) told.push(one);
-      }
+    const keys = [...this.#suspects].map((name) => Buffer.from(name, 'latin1'));
+    const { deadlineMs } = this.#options;
+    for await (const copies of readCopies(this.#ports, keys, deadlineMs, this.#signal)) {
+      this.#noteSilent(copies);
+      if (!differ(copies)) continue;
+      this.#count(copies.partition);
+      if (told.length < maxKeys) told.push(copies);
     }
     return told;
   }
 
-  async #read(key: Uint8Array): Promise<DifferingKey> {
-    const keyHash = hash32(key);
-    const partition = partitionOf(keyHash);
-    const deadlineMs = Math.min(
-      this.#options.deadlineMs,
-      this.#ports.clock.monotonicMs() + READ_TIMEOUT_MS,
-    );
-    const copies = await Promise.all(
-      this.#replicasOf(partition).map(
-        ({ nodeId, peer }) =>
-          new Promise<VerifiedCopy>((resolve) => {
-            if (peer === undefined) {
-              resolve({ node: nodeId, answer: NOT_CONNECTED });
-              return;
-            }
-            const call: ReadCall = {
-              key,
-              keyHash,
-              deadlineMs,
-              placementVersion: this.#placement.version,
-              traceparent: NO_BYTES,
-              onRead: (_, answer) => resolve({ node: nodeId, answer }),
-            };
-            peer.read(call, 0, 'header');
-          }),
-      ),
-    );
-    return { key, partition, copies };
-  }
-
   /** A replica that could not be read again may differ still: it has not been compared to the end. */
-  #noteSilent({ partition, copies }: DifferingKey): void {
+  #noteSilent({ partition, copies }: KeyCopies): void {
     for (const { node, answer } of copies) {
       if (!isReplicaFailure(answer) || answer.code === 'RECORD_CORRUPT') continue;
       this.#giveUp(node, [partition], `${node}: ${answer.message}`);
@@ -312,21 +258,6 @@ class Verification {
 
 function newPair(base: Peer, other: Peer): Pair {
   return { base, other, partitions: emptyPartitionSet(), numbers: [] };
-}
-
-/** A tombstone at or below the fence of a replica that has nothing is what that replica has. Who did not answer has no say. */
-function differ(copies: readonly VerifiedCopy[]): boolean {
-  let newest: Uint8Array | undefined;
-  for (const { answer } of copies) {
-    if (answer.kind !== 'found') continue;
-    if (newest === undefined || compareRecords(answer.header, newest) > 0) newest = answer.header;
-  }
-  return copies.some(({ answer }) => {
-    if (answer.kind === 'found') return compareRecords(answer.header, newest as Uint8Array) !== 0;
-    if (answer.kind !== 'absent') return answer.code === 'RECORD_CORRUPT';
-    if (newest === undefined) return false;
-    return !(isTombstone(newest) && isAtOrBelow(newest, answer.fence ?? NO_FENCE));
-  });
 }
 
 function nameOf(key: Uint8Array): string {

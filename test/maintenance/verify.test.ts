@@ -148,6 +148,20 @@ test('does not take for equal what could not be read again', async () => {
   ]);
 });
 
+test('reads nothing again when nobody wants to know any more', async () => {
+  const { three, far, run } = await createStage();
+  await three.hold(0, some(300));
+  const stop = new AbortController();
+  const second = far.get('n2') as FarPeer;
+  const read = second.read.bind(second);
+  second.read = (...call) => {
+    stop.abort();
+    read(...call);
+  };
+  await run({ signal: stop.signal });
+  expect(second.reads).toBe(64);
+});
+
 test('waits for a replica that is comparing with somebody else, and says so when it does not end', async () => {
   const { three, run } = await createStage();
   await three.hold(0, [put('missing')]);
