@@ -170,6 +170,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     lives: replica.memory,
     clock,
     timers,
+    random,
     limits,
     maxDriftMs,
     stamp: () => replica.stamp(),

@@ -4,18 +4,20 @@ import { HedgeBudget } from '../core/hedge-budget.js';
 import { checkKey, type Limits } from '../core/limits.js';
 import type { MemberStatus } from '../core/membership.js';
 import type { Member, Placement } from '../core/placement.js';
-import type { Version } from '../core/version.js';
+import { readVersion, type Version } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
+import type { Random } from '../io/random.js';
 import type { NodeAnswer, NodeScan } from '../io/link.js';
 import { silentLog, type Log } from '../io/log.js';
 import type { Peer } from '../io/peer.js';
 import type { Timers } from '../io/timers.js';
 import { refusal } from './answers.js';
-import type { Context, Counters, Lives } from './context.js';
-import { checkGet, checkPut, checkScan, checkStamp, levelOn } from './door.js';
+import type { Context, Counters, Lives, Rounds } from './context.js';
+import { checkGet, checkOutcome, checkPut, checkScan, checkStamp, levelOn } from './door.js';
 import { Explanation } from './explain.js';
 import { DEFAULT_IN_FLIGHT, InFlight, type InFlightBounds } from './in-flight.js';
 import type { Coordinator, CoordinatorCounters, Operation } from './operation.js';
+import { LinearRounds } from './linear-rounds.js';
 import { PeerState, type PeerStateEvents } from './peer-state.js';
 import { ReadOperation } from './read-operation.js';
 import { createRouteTable, routeOf, type RouteTable } from './routes.js';
@@ -33,6 +35,7 @@ export interface CoordinatorOptions {
   readonly peerOf: (nodeId: string) => Peer;
   readonly clock: Clock;
   readonly timers: Timers;
+  readonly random: Random;
   readonly limits: Limits;
   readonly maxDriftMs: number;
   /** The node's own clock: a stamp above all it has issued or seen. */
@@ -79,6 +82,7 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
     writes: 0,
     reads: 0,
     scans: 0,
+    rounds: 0,
     repairs: 0,
     hedges: 0,
     shed: 0,
@@ -93,7 +97,19 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
     counters,
     observe: options.observe,
     owed: options.owed ?? (() => {}),
+    get rounds(): Rounds {
+      return rounds;
+    },
   };
+  const quarantine = (): KvError =>
+    new KvError('QUARANTINED', `the clock of ${nodeId} is too far from its peers`);
+  const stamp = async (): Promise<Version> => {
+    // Not even taken: a stamp of a wrong clock would keep the node's versions ahead after the clock is right again.
+    if (options.quarantined()) throw quarantine();
+    return options.stamp();
+  };
+  const { timers, random } = options;
+  const rounds = new LinearRounds({ context, timers, random, stamp });
   const peers = new Map<string, PeerState>();
   let table: RouteTable | undefined;
   let plans: ScanPlans | undefined;
@@ -138,9 +154,6 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
       : new KvError('TIMED_OUT', 'the deadline had passed when the operation came');
   };
 
-  const quarantine = (): KvError =>
-    new KvError('QUARANTINED', `the clock of ${nodeId} is too far from its peers`);
-
   const put = (operation: Operation, nowMs: number): KvError | undefined => {
     const keyHash = hash32(operation.key);
     const version = checkPut(operation, keyHash, limits);
@@ -158,8 +171,32 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
     if (level instanceof KvError) return level;
     counters.writes++;
     options.observe(version);
-    new WriteOperation(context, operation, keyHash, route, level, nowMs).start();
+    if (operation.level === 'LINEARIZABLE') rounds.carryOut(operation, keyHash, route, level);
+    else new WriteOperation(context, operation, keyHash, route, level, nowMs).start();
     return undefined;
+  };
+
+  const outcome = (operation: Operation): KvError | undefined => {
+    const bad = checkOutcome(operation, limits);
+    if (bad !== undefined) return bad;
+    const keyHash = hash32(operation.key);
+    const route = routeOf(routes(), keyHash);
+    const level = levelOn(route, operation.level, operation.zone);
+    if (level instanceof KvError) return level;
+    options.observe(readVersion(operation.minVersion, 0));
+    rounds.carryOut(operation, keyHash, route, level);
+    return undefined;
+  };
+
+  const begin = (operation: Operation, nowMs: number): KvError | undefined => {
+    switch (operation.kind) {
+      case 'get':
+        return get(operation, nowMs);
+      case 'put':
+        return put(operation, nowMs);
+      case 'outcome':
+        return outcome(operation);
+    }
   };
 
   const get = (operation: Operation, nowMs: number): KvError | undefined => {
@@ -210,9 +247,7 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
     execute(operation) {
       const nowMs = clock.monotonicMs();
       const bytes = operation.key.length + operation.record.length;
-      const refused =
-        closedDoor(bytes, operation.deadlineMs, nowMs) ??
-        (operation.kind === 'put' ? put(operation, nowMs) : get(operation, nowMs));
+      const refused = closedDoor(bytes, operation.deadlineMs, nowMs) ?? begin(operation, nowMs);
       if (refused !== undefined) operation.onAnswer(refusal(refused));
     },
 
@@ -255,11 +290,7 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
       return explanation.copies;
     },
 
-    async stamp() {
-      // Not even taken: a stamp of a wrong clock would keep the node's versions ahead after the clock is right again.
-      if (options.quarantined()) throw quarantine();
-      return options.stamp();
-    },
+    stamp,
 
     drain(graceMs) {
       isStopping = true;

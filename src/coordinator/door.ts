@@ -1,6 +1,7 @@
 import { isLocal, neededReplicas, type Consistency } from '../core/consistency.js';
 import { invalidArgument, KvError } from '../core/errors.js';
 import { checkExpiry } from '../core/expiry.js';
+import { decodeExpectation } from '../core/expectation.js';
 import { admitsClientStamp } from '../core/hlc.js';
 import {
   checkKey,
@@ -37,6 +38,17 @@ export function checkGet(operation: Operation, limits: Limits): KvError | undefi
   return checkKey(operation.key, limits) ?? checkLevel(operation.level, operation.zone);
 }
 
+/** What is wrong with a question for the outcome of a request, or undefined. */
+export function checkOutcome(operation: Operation, limits: Limits): KvError | undefined {
+  if (operation.level !== 'LINEARIZABLE') {
+    return invalidArgument('consistency', 'only LINEARIZABLE requests can be asked about');
+  }
+  if (operation.minVersion.length !== VERSION_BYTES) {
+    return invalidArgument('minVersion', 'must be the id of the request that is asked about');
+  }
+  return checkKey(operation.key, limits);
+}
+
 /** What is wrong with a put, or its stamp. Whether the stamp may be taken now is {@link checkStamp}'s to say. */
 export function checkPut(operation: Operation, keyHash: number, limits: Limits): KvError | Version {
   const bad = checkKey(operation.key, limits) ?? checkLevel(operation.level, operation.zone);
@@ -54,6 +66,8 @@ export function checkPut(operation: Operation, keyHash: number, limits: Limits):
     const outOfBounds = checkExpiry(fields.version, fields.expiresAtMs);
     if (outOfBounds !== undefined) return outOfBounds;
   }
+  const misplaced = checkExpectation(operation);
+  if (misplaced !== undefined) return misplaced;
   if (!isIntact(keyHash, record)) return invalidArgument('record', 'fails its checksum');
   return fields.version;
 }
@@ -89,13 +103,23 @@ export function checkScan(request: NodeScan, limits: Limits): KvError | undefine
       return invalidArgument(field, `${bound.length} bytes, the limit is ${most}`);
     }
   }
+  if (request.level === 'LINEARIZABLE') {
+    return new KvError('NOT_SUPPORTED', 'a scan of many keys is not LINEARIZABLE');
+  }
   return checkLevel(request.level, request.zone);
 }
 
-function checkLevel(level: Consistency, zone: string): KvError | undefined {
-  if (level === 'LINEARIZABLE') {
-    return new KvError('NOT_SUPPORTED', 'LINEARIZABLE is not available yet');
+function checkExpectation({ expect, level }: Operation): KvError | undefined {
+  if (expect.length === 0) return undefined;
+  if (level !== 'LINEARIZABLE') {
+    return invalidArgument('expect', `only goes with LINEARIZABLE, not with ${level}`);
   }
+  return decodeExpectation(expect) === undefined
+    ? invalidArgument('expect', 'is no expectation')
+    : undefined;
+}
+
+function checkLevel(level: Consistency, zone: string): KvError | undefined {
   if (isLocal(level) && zone === '') {
     return invalidArgument('zone', `must be named for ${level}`);
   }

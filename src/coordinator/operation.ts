@@ -61,6 +61,8 @@ export interface CoordinatorCounters {
   readonly writes: number;
   readonly reads: number;
   readonly scans: number;
+  /** Ballots tried, for LINEARIZABLE requests and for what they kept from going the plain way. */
+  readonly rounds: number;
   readonly repairs: number;
   readonly hedges: number;
   /** Refused with OVERLOADED. */

@@ -3,9 +3,16 @@ import { LatencyEstimate } from '../core/latency.js';
 import type { MemberStatus } from '../core/membership.js';
 import type { Member } from '../core/placement.js';
 import type { Clock } from '../io/clock.js';
-import type { ApplyAnswer, Peer, ReadAnswer, ReplicaFailure, ReplicaPage } from '../io/peer.js';
+import type {
+  ApplyAnswer,
+  Peer,
+  PrepareAnswer,
+  ReadAnswer,
+  ReplicaFailure,
+  ReplicaPage,
+} from '../io/peer.js';
 
-type CallAnswer = ApplyAnswer | ReadAnswer | ReplicaPage | ReplicaFailure;
+type CallAnswer = ApplyAnswer | PrepareAnswer | ReadAnswer | ReplicaPage | ReplicaFailure;
 
 /** A peer that answers slowly is owed what it misses, rather than holding more of this node's memory than this. */
 const MAX_OUTSTANDING_CALLS = 16_384;

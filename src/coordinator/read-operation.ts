@@ -49,6 +49,8 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   /** When the last of those, or of the repairs, was sent: none is blamed for the time before. */
   #sentLateMs: number;
   #hedgeAtMs: number;
+  /** A repair was refused because of a promise. */
+  #metPromise = false;
   readonly #livesVersion: number;
 
   constructor(
@@ -56,7 +58,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     private readonly operation: Operation,
     readonly keyHash: number,
     private readonly route: Route,
-    level: Level,
+    private readonly level: Level,
     private readonly startedMs: number,
   ) {
     super();
@@ -67,7 +69,12 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     this.#needed = level.needed;
     this.#counted = level.counted;
     for (let slot = 0; slot < route.peers.length; slot++) this.#answers.push('not-asked');
-    this.#tally = new ReadTally(level.needed, this.#reachable(), operation.minVersion);
+    this.#tally = new ReadTally(
+      level.needed,
+      this.#reachable(),
+      operation.minVersion,
+      operation.level === 'LINEARIZABLE',
+    );
     this.#hedgeAtMs = startedMs + MIN_HEDGE_MS;
     this.#sentLateMs = startedMs;
     this.#livesVersion = context.lives.version;
@@ -144,6 +151,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     this.#answers[slot] = answer;
     if (took) this.#tally.took(slot);
     else this.#tally.refused(slot);
+    if (answer.kind === 'refused' && answer.promised !== undefined) this.#metPromise = true;
     this.#proceed();
   }
 
@@ -153,6 +161,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     this.#noteSilence(nowMs);
     if (!this.context.hedges.spend()) return;
     const step = this.#tally.hedge();
+    if (step.kind === 'differ') this.#bringOn();
     if (step.kind !== 'ask') return;
     this.context.counters.hedges++;
     this.#take(step);
@@ -224,6 +233,9 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
         case 'stale':
           this.#stale();
           return;
+        case 'differ':
+          this.#bringOn();
+          return;
         case 'ask':
         case 'repair':
           this.#take(step);
@@ -263,12 +275,24 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     peer?.peer.read(this, slot, part);
   }
 
-  #answer(): void {
+  /** A round takes over: it chooses what is answered. */
+  #bringOn(): void {
     this.context.inFlight.remove(this);
+    this.context.rounds.read(this.operation, this.keyHash, this.route, this.level);
+  }
+
+  #answer(): void {
     let { record } = this.#tally;
+    const isPast = record !== undefined && isExpired(record, this.context.clock.wallMs());
+    // That it has expired is for a round to choose: clocks differ.
+    if (isPast && this.operation.level === 'LINEARIZABLE') {
+      this.#bringOn();
+      return;
+    }
+    this.context.inFlight.remove(this);
     if (record !== undefined) {
       this.context.observe(versionOf(record));
-      if (isExpired(record, this.context.clock.wallMs())) record = expiredAnswer(this.key, record);
+      if (isPast) record = expiredAnswer(this.key, record);
     }
     this.operation.onAnswer({
       code: undefined,
@@ -282,6 +306,10 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
 
   #missed(): void {
     const late = this.context.clock.monotonicMs() >= this.deadlineMs;
+    if (this.#metPromise && !late) {
+      this.#bringOn();
+      return;
+    }
     this.#fail(late ? 'TIMED_OUT' : missCode(this.#answers));
   }
 

@@ -45,7 +45,7 @@ export class WriteOperation extends UnderWay implements ApplyCall {
     private readonly operation: Operation,
     readonly keyHash: number,
     private readonly route: Route,
-    level: Level,
+    private readonly level: Level,
     private readonly startedMs: number,
   ) {
     super();
@@ -134,7 +134,8 @@ export class WriteOperation extends UnderWay implements ApplyCall {
     if (verdict === 'pending') return;
     if (verdict === 'missed') {
       const late = this.context.clock.monotonicMs() >= this.deadlineMs;
-      this.#fail(late ? 'TIMED_OUT' : missCode(this.#answers));
+      if (!late && this.#answers.some(isPromised)) this.#bringOn();
+      else this.#fail(late ? 'TIMED_OUT' : missCode(this.#answers));
       return;
     }
     this.context.inFlight.remove(this);
@@ -146,6 +147,13 @@ export class WriteOperation extends UnderWay implements ApplyCall {
     }
     const receipt = this.operation.receipt ? this.#receipt() : undefined;
     this.operation.onAnswer({ ...STORED, shadow, receipt });
+  }
+
+  /** A round takes over: it proposes the record if nothing newer is there. */
+  #bringOn(): void {
+    const { inFlight, rounds } = this.context;
+    inFlight.remove(this);
+    rounds.write(this.operation, this.keyHash, this.route, this.level, this.#tally.outcome);
   }
 
   /** A replica that forgot since this began may have answered before it did. */
@@ -171,7 +179,8 @@ export class WriteOperation extends UnderWay implements ApplyCall {
    */
   #settleDebts(): void {
     for (let slot = 0; slot < this.#answers.length; slot++) {
-      if (this.#has(slot)) continue;
+      // Who has promised more hears of the key from the round that it promised to.
+      if (this.#has(slot) || isPromised(this.#answers[slot] as SlotAnswer)) continue;
       const keeper = this.#keeper();
       if (keeper === undefined) return;
       this.context.owed(this.route.peers[slot]?.nodeId ?? '', this.key, keeper);
@@ -222,4 +231,8 @@ export class WriteOperation extends UnderWay implements ApplyCall {
       this.#answers.filter(isCounted),
     );
   }
+}
+
+function isPromised(answer: SlotAnswer): boolean {
+  return typeof answer === 'object' && answer.kind === 'refused' && answer.promised !== undefined;
 }

@@ -1,5 +1,12 @@
 import { expiryOf, isHead, isTombstone, VERSION_AT } from './record.js';
-import { compareBytesAt, readWallMs, VERSION_BYTES } from './version.js';
+import {
+  compareBytesAt,
+  readVersion,
+  readWallMs,
+  VERSION_BYTES,
+  ZERO_VERSION,
+  type Version,
+} from './version.js';
 
 /**
  * A fence is a version, 16 bytes, one for each partition: how deletes are forgotten without ever coming back. It moves in
@@ -35,6 +42,11 @@ export const NO_FENCES: FenceState = {
   sealed: NO_FENCE,
   committed: NO_FENCE,
 };
+
+/** The fence as a version: the version of absence where it is committed. */
+export function fenceVersion(fence: Uint8Array): Version {
+  return fence.length === 0 ? ZERO_VERSION : readVersion(fence, 0);
+}
 
 export function compareFences(a: Uint8Array, b: Uint8Array): number {
   return a.length === 0 || b.length === 0

@@ -34,25 +34,25 @@ const WRITER_BYTES = VERSION_BYTES - WRITER_AT;
 
 /** Whether a replica that holds `held` has promised a version as in `record` to somebody else. Both are records or headers. */
 export function leaseRefuses(held: Uint8Array, record: Uint8Array): boolean {
-  if (!isLeased(held) || readWallMs(record, VERSION_AT) >= leaseEndMs(held)) return false;
+  if (!isLeased(held) || readWallMs(record, VERSION_AT) >= leasedUntilMs(held)) return false;
   return isPlainRecord(record) || !isSameWriter(held, record, VERSION_AT);
 }
 
 /** As {@link leaseRefuses}, for a ballot, 16 bytes. */
 export function leaseRefusesBallot(held: Uint8Array, ballot: Uint8Array): boolean {
   return (
-    isLeased(held) && readWallMs(ballot, 0) < leaseEndMs(held) && !isSameWriter(held, ballot, 0)
+    isLeased(held) && readWallMs(ballot, 0) < leasedUntilMs(held) && !isSameWriter(held, ballot, 0)
   );
 }
 
 /** The wall part of the first version that a leased record does not keep for its writer. */
-function leaseEndMs(held: Uint8Array): number {
+export function leasedUntilMs(held: Uint8Array): number {
   return (Math.floor(readWallMs(held, VERSION_AT) / LEASE_MS) + 1) * LEASE_MS;
 }
 
 /** The last version that it does keep, 16 bytes. */
 export function lastOfLease(held: Uint8Array): Uint8Array {
-  return encodeVersion(lastVersionOf(leaseEndMs(held) - 1));
+  return encodeVersion(lastVersionOf(leasedUntilMs(held) - 1));
 }
 
 function isSameWriter(held: Uint8Array, other: Uint8Array, versionAt: number): boolean {

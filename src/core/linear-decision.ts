@@ -1,5 +1,5 @@
 import { ANSWERED, recall, remember, type AnsweredCode } from './ledger.js';
-import { decodeRecord, encodeRecord, type RecordFields } from './record.js';
+import { decodeRecord, encodeRecord, type Ledger, type RecordFields } from './record.js';
 import { compareVersions, type Version } from './version.js';
 
 /** What a LINEARIZABLE request wants of the value of its key. */
@@ -7,7 +7,9 @@ export type Change =
   | { readonly kind: 'read' }
   | { readonly kind: 'write'; readonly next: NextValue; readonly expect?: Expectation }
   /** What became of another request? Once asked, one that has not taken effect never does. */
-  | { readonly kind: 'outcome' };
+  | { readonly kind: 'outcome' }
+  /** A plain write that a promise kept out, under its own stamp, the id: it takes effect unless something newer is there. */
+  | { readonly kind: 'plain'; readonly next: NextValue };
 
 /** What a key is to hold; `value` absent: nothing, it is deleted. */
 export interface NextValue {
@@ -42,8 +44,8 @@ export interface Prepared {
 export type Decision =
   /** To be accepted by a majority before `result` is answered. */
   | { readonly kind: 'propose'; readonly record: Uint8Array; readonly result: LinearResult }
-  /** The request may have been answered and forgotten: it is never applied. */
-  | { readonly kind: 'forgotten' };
+  /** The request may have been answered and forgotten: it is never applied. Only ids above the floor are known not to have been. */
+  | { readonly kind: 'forgotten'; readonly floor: Version };
 
 export interface LinearResult {
   readonly code: AnsweredCode | 0;
@@ -64,29 +66,47 @@ export function decide(request: LinearRequest, prepared: Prepared): Decision {
   const floor = held?.version ?? prepared.fence;
   const present = presentOf(held, nowMs);
 
-  const propose = (next: Omit<RecordFields, 'version'>, result: LinearResult): Decision => ({
-    kind: 'propose',
-    record: encodeRecord(key, { ...next, version: ballot }),
-    result,
-  });
+  const propose = (next: Omit<RecordFields, 'version'>, result: LinearResult): Decision => {
+    const leased = isLeasable(next) && proposesAgain(held, ballot) && ballot.wallMs <= nowMs;
+    const fields = { ...next, version: ballot, leased };
+    return { kind: 'propose', record: encodeRecord(key, fields), result };
+  };
   /** What is there, again: the ledger apart nothing changes. */
-  const again = (ledger: RecordFields['ledger'], result: LinearResult): Decision =>
+  const again = (ledger: Ledger, result: LinearResult): Decision =>
     propose(
       {
         tombstone: present === undefined,
         value: present?.value ?? NOTHING,
         changed: changedOf(held) ?? prepared.fence,
         ...(present?.expiresAtMs === undefined ? {} : { expiresAtMs: present.expiresAtMs }),
-        ...(ledger === undefined ? {} : { ledger }),
+        ledger,
       },
       result,
     );
-  /** The floor of a plain record is its own version, which a record in its place has to carry on. */
-  const ledger = held === undefined ? undefined : (held.ledger ?? { floor, answered: [] });
+  /** The floor of a plain record is its own version, and that of absence the fence; a record in its place has to carry it on. */
+  const ledger = held?.ledger ?? { floor, answered: [] };
 
   if (change.kind === 'read') return again(ledger, { code: 0, version: changedOf(held) });
+  if (change.kind === 'plain') {
+    const isHeld = held !== undefined && compareVersions(changedOf(held) as Version, id) === 0;
+    if (isHeld) return again(ledger, { code: ANSWERED.applied, version: id });
+    if (compareVersions(id, floor) > 0) {
+      const { value, expiresAtMs } = change.next;
+      const fields = {
+        tombstone: value === undefined,
+        value: value ?? NOTHING,
+        changed: id,
+        ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+        // What it replaces knew of no request above it: a record's version is above all ids in its ledger.
+        ledger: { floor: id, answered: [] },
+      };
+      return propose(fields, { code: ANSWERED.applied, version: id });
+    }
+    if (held === undefined) return { kind: 'forgotten', floor };
+    return again(ledger, { code: ANSWERED.lost, version: changedOf(held) });
+  }
   const known = recall(held?.ledger, floor, id);
-  if (known.kind === 'forgotten') return known;
+  if (known.kind === 'forgotten') return { kind: 'forgotten', floor: held?.ledger?.floor ?? floor };
   if (known.kind === 'answered') {
     const { result, version } = known.request;
     return again(ledger, { code: result as AnsweredCode, version });
@@ -117,6 +137,20 @@ export function decide(request: LinearRequest, prepared: Prepared): Decision {
 }
 
 const NOTHING = new Uint8Array(0);
+
+/** A fence may drop the others, and with them what a lease promises. */
+function isLeasable({ tombstone, expiresAtMs }: Omit<RecordFields, 'version'>): boolean {
+  return !tombstone && expiresAtMs === undefined;
+}
+
+/** Whether the coordinator that proposes at this ballot proposed what is there as well. */
+function proposesAgain(held: RecordFields | undefined, ballot: Version): boolean {
+  return (
+    held?.ledger !== undefined &&
+    held.version.writerHi === ballot.writerHi &&
+    held.version.writerLo === ballot.writerLo
+  );
+}
 
 /** The value that is there now; past its expiry a record is a tombstone. */
 function presentOf(held: RecordFields | undefined, nowMs: number): RecordFields | undefined {

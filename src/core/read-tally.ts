@@ -16,12 +16,15 @@ export type ReadStep =
   /** Too few replicas answer, or too few can take what was read. */
   | { readonly kind: 'missed' }
   /** All that answer hold something older than `minVersion`. */
-  | { readonly kind: 'stale' };
+  | { readonly kind: 'stale' }
+  /** Of a read that may not bring anything to any replica: they do not hold the same. */
+  | { readonly kind: 'differ' };
 
 const WAIT: ReadStep = { kind: 'wait' };
 const ANSWER: ReadStep = { kind: 'answer' };
 const MISSED: ReadStep = { kind: 'missed' };
 const STALE: ReadStep = { kind: 'stale' };
+const DIFFER: ReadStep = { kind: 'differ' };
 
 /**
  * Decides a read: whom to ask, when enough have answered, who must be repaired, and what the answer is. Pure: the shell
@@ -64,6 +67,11 @@ export class ReadTally {
     readonly order: readonly number[],
     /** 16 bytes, or empty for none. */
     readonly minVersion: Uint8Array,
+    /**
+     * Of a LINEARIZABLE read: it answers what `needed` replicas hold as it is, for that has been chosen and nothing newer had been
+     * when it began. What they hold differently is for a round to choose.
+     */
+    readonly agreeing = false,
   ) {}
 
   /** The newest whole record that has come; what is answered, or given to replicas that lack it. */
@@ -158,7 +166,8 @@ export class ReadTally {
 
   /** Asks one replica more than the level needs, because those asked are late. To wait when none is left. */
   hedge(): ReadStep {
-    if (this.#chosen || countSlots(this.#answered) >= this.needed) return WAIT;
+    if (this.#chosen) return WAIT;
+    if (countSlots(this.#answered) >= this.needed) return this.agreeing ? DIFFER : WAIT;
     return this.#askAnother(this.#record === undefined) ?? WAIT;
   }
 
@@ -186,8 +195,20 @@ export class ReadTally {
       this.#fetching = holder;
       return { kind: 'ask', slot: holder, part: 'record' };
     }
+    if (this.agreeing && !this.#isAgreed(newest)) {
+      return this.#askAnother(false) ?? (awaited === 0 ? DIFFER : WAIT);
+    }
     this.#choose(this.#record as Uint8Array);
-    return this.#settle();
+    return this.agreeing ? ANSWER : this.#settle();
+  }
+
+  #isAgreed(newest: Uint8Array): boolean {
+    let holders = 0;
+    for (const slot of this.order) {
+      const header = hasSlot(this.#answered, slot) ? this.#headers[slot] : undefined;
+      if (header !== undefined && compareRecords(header, newest) === 0) holders++;
+    }
+    return holders >= this.needed;
   }
 
   #note(slot: number, header: Uint8Array | undefined, fence: Uint8Array | undefined): void {

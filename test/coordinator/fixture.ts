@@ -1,3 +1,4 @@
+import { seededRandom } from '../seeded-random.js';
 import type { Lives } from '../../src/coordinator/context.js';
 import { createCoordinator, type NodeCoordinator } from '../../src/coordinator/coordinator.js';
 import type { InFlightBounds } from '../../src/coordinator/in-flight.js';
@@ -69,6 +70,8 @@ export interface WorldOptions {
   readonly time?: VirtualTime;
   readonly inFlight?: InFlightBounds;
   readonly lives?: Lives;
+  readonly stamp?: () => Promise<Version>;
+  readonly observe?: (version: Version) => void;
 }
 
 export function createWorld(options: WorldOptions): World {
@@ -89,10 +92,11 @@ export function createWorld(options: WorldOptions): World {
       peerOf: options.peerOf,
       clock: time.clock,
       timers: time.timers,
+      random: seededRandom(1),
       limits: DEFAULT_LIMITS,
       maxDriftMs: 500,
-      stamp: () => Promise.resolve(versionAt(time.clock.monotonicMs())),
-      observe: (version) => observed.push(version),
+      stamp: options.stamp ?? (() => Promise.resolve(versionAt(time.clock.monotonicMs()))),
+      observe: options.observe ?? ((version) => observed.push(version)),
       quarantined: () => world.quarantined,
       owed: (nodeId, key) => owed.push(`${nodeId} ${Buffer.from(key).toString('utf8')}`),
       onAlive: (nodeId) => alive.push(nodeId),

@@ -150,6 +150,7 @@ export class FakeCoordinator implements Coordinator {
     writes: 0,
     reads: 0,
     scans: 0,
+    rounds: 0,
     repairs: 0,
     hedges: 0,
     shed: 0,

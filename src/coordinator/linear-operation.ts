@@ -1,0 +1,251 @@
+import { backoffMs, type Backoff } from '../core/backoff.js';
+import { KvError, type ErrorCode, type Outcome } from '../core/errors.js';
+import { fenceVersion } from '../core/fence.js';
+import {
+  decide,
+  type Change,
+  type LinearRequest,
+  type LinearResult,
+} from '../core/linear-decision.js';
+import type { Receipt } from '../core/receipt.js';
+import { versionOf } from '../core/record.js';
+import { WriteTally } from '../core/write-tally.js';
+import { compareVersions, encodeVersion, readVersion, type Version } from '../core/version.js';
+import type { NodeAnswer } from '../io/link.js';
+import type { CancelTimer } from '../io/timers.js';
+import { describeMiss, failure, missCode, replicaOutcome } from './answers.js';
+import type { Level } from './door.js';
+import { UnderWay } from './in-flight.js';
+import type { TurnTaker } from './key-turns.js';
+import { answerOfChosen } from './linear-answers.js';
+import type { RoundPorts } from './linear-rounds.js';
+import type { Operation } from './operation.js';
+import { Round, type RoundEvents } from './round.js';
+import type { Route } from './routes.js';
+
+/** Between two ballots of one operation that were beaten: about what a round takes, then more. */
+const BACKOFF: Backoff = { baseMs: 4, maxMs: 250 };
+/** Without an answer for so long, one replica more is asked for its promise. */
+const HURRY_MS = 15;
+
+export interface LinearTerms {
+  readonly operation: Operation;
+  readonly keyHash: number;
+  readonly route: Route;
+  /** What must have the record beside a majority, for a plain request that was brought here. */
+  readonly level: Level;
+  readonly id: Version;
+  readonly change: Change;
+  /** Of what has been sent of it before it came here. */
+  readonly outcome: Outcome;
+}
+
+/**
+ * One request carried out by rounds, as many as it takes: each has its turn on the key, a ballot of its own, and backs off when it
+ * is beaten. It is answered when what it answers from has been chosen.
+ */
+export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents {
+  readonly turnKey: string;
+  readonly deadlineMs: number;
+  readonly bytes: number;
+  readonly #request: LinearRequest;
+  #round: Round | undefined;
+  #result: LinearResult | undefined;
+  /** Whether a record may be somewhere, of which it is not known that it was chosen. */
+  #outcome: Outcome;
+  /** The next ballot is above it. */
+  #above: Version;
+  #retries = 0;
+  #cancelPause: CancelTimer = () => {};
+  #hurryAtMs = Infinity;
+
+  constructor(
+    private readonly ports: RoundPorts,
+    private readonly terms: LinearTerms,
+  ) {
+    super();
+    const { operation, id, change } = terms;
+    this.turnKey = Buffer.from(operation.key).toString('latin1');
+    this.deadlineMs = operation.deadlineMs;
+    this.bytes = operation.key.length + operation.record.length;
+    this.#request = { key: operation.key, id, change };
+    this.#outcome = terms.outcome;
+    this.#above = id;
+  }
+
+  start(): void {
+    this.ports.context.inFlight.add(this);
+    this.ports.turns.take(this);
+  }
+
+  onTurn(): void {
+    this.ports.stamp().then(
+      (ballot) => this.#begin(ballot),
+      (error: unknown) => {
+        if (!(error instanceof KvError)) throw error;
+        if (this.isUnderWay) this.#fail(error.code, error.message);
+      },
+    );
+  }
+
+  onPromised(): void {
+    const { ballot, prepared } = this.#round as Round;
+    this.#propose(readVersion(ballot, 0), prepared.record, fenceVersion(prepared.fence));
+  }
+
+  onChosen(): void {
+    const round = this.#round as Round;
+    if (!this.#isLevelMet(round)) return;
+    const { context, leases } = this.ports;
+    leases.chosen(this.turnKey, round.record, context.lives.version);
+    context.observe(versionOf(round.record));
+    const { operation, change } = this.terms;
+    const receipt = operation.receipt ? { receipt: this.#receipt() } : {};
+    const result = this.#result as LinearResult;
+    this.#end({ ...answerOfChosen(change.kind, round.record, result), ...receipt });
+  }
+
+  onShort(by: Uint8Array | undefined): void {
+    this.#noteOutcome();
+    if (by === undefined) {
+      const { answers } = this.#round as Round;
+      const late = this.ports.context.clock.monotonicMs() >= this.deadlineMs;
+      this.#fail(late ? 'TIMED_OUT' : missCode(answers), this.#miss());
+      return;
+    }
+    this.#round = undefined;
+    const version = readVersion(by, 0);
+    this.ports.context.observe(version);
+    if (compareVersions(version, this.#above) > 0) this.#above = version;
+    const pauseMs = backoffMs(BACKOFF, this.#retries, this.ports.random.fraction());
+    this.#retries += 1;
+    this.#cancelPause = this.ports.timers.after(pauseMs, () => {
+      if (this.isUnderWay) this.onTurn();
+    });
+  }
+
+  override look(nowMs: number): void {
+    if (nowMs < this.#hurryAtMs) return;
+    this.#hurryAtMs = Infinity;
+    this.#round?.hurry();
+  }
+
+  expire(): void {
+    this.#noteOutcome();
+    this.#fail('TIMED_OUT', this.#miss());
+  }
+
+  cancel(): void {
+    this.#noteOutcome();
+    this.#fail('CANCELLED', 'the caller cancelled it');
+  }
+
+  serves(operation: object): boolean {
+    return operation === this.terms.operation;
+  }
+
+  #begin(ballot: Version): void {
+    if (!this.isUnderWay) return;
+    const { context, leases } = this.ports;
+    if (compareVersions(ballot, this.#above) <= 0) {
+      this.#fail('CLOCK_DRIFT', 'a version of the key is too far ahead of the clock of this node');
+      return;
+    }
+    const { operation, keyHash, route } = this.terms;
+    const { key, deadlineMs, traceparent } = operation;
+    const call = { key, keyHash, deadlineMs, traceparent };
+    const round = new Round(context, this, route, call, ballot, this.ports.majorityOf(route));
+    this.#round = round;
+    context.counters.rounds++;
+    const leased = leases.take(this.turnKey, ballot, context.lives.version);
+    if (leased !== undefined) {
+      this.#propose(ballot, leased, fenceVersion(round.prepared.fence));
+      return;
+    }
+    this.#hurryAtMs = context.clock.monotonicMs() + HURRY_MS;
+    round.prepare();
+  }
+
+  #propose(ballot: Version, record: Uint8Array | undefined, fence: Version): void {
+    const nowMs = this.ports.context.clock.wallMs();
+    const decision = decide(this.#request, { record, fence, ballot, nowMs });
+    if (decision.kind === 'forgotten') {
+      const message = 'it came too late: whether it was applied before is not known any more';
+      const version = encodeVersion(decision.floor);
+      this.#end({ ...failure('REFUSED', this.#outcome, message), version });
+      return;
+    }
+    this.#result = decision.result;
+    this.#round?.propose(decision.record);
+  }
+
+  /** A plain request may have asked for more, or other, replicas than a majority. */
+  #isLevelMet(round: Round): boolean {
+    const { needed, counted } = this.terms.level;
+    const tally = new WriteTally(needed, counted);
+    for (const [slot, answer] of round.answers.entries()) {
+      if (answer === 'pending') tally.sent(slot);
+      else if (
+        typeof answer === 'object' &&
+        (answer.kind === 'applied' || answer.kind === 'kept')
+      ) {
+        tally.took(slot);
+      }
+    }
+    if (tally.verdict === 'missed') this.onShort(undefined);
+    return tally.verdict === 'met';
+  }
+
+  #noteOutcome(): void {
+    if (this.#result !== undefined && this.#round?.accepted.outcome === 'unknown') {
+      this.#outcome = 'unknown';
+    }
+  }
+
+  #fail(code: ErrorCode, message: string): void {
+    // A read that was not answered has not happened, though what it found may be chosen anew.
+    const outcome = this.terms.change.kind === 'read' ? 'none' : this.#outcome;
+    this.#end(failure(code, outcome, message, this.#receipt()));
+  }
+
+  #end(answer: NodeAnswer): void {
+    this.#cancelPause();
+    this.#round?.leave();
+    this.ports.context.inFlight.remove(this);
+    this.terms.operation.onAnswer(answer);
+    this.ports.turns.release(this);
+  }
+
+  #receipt(): Receipt {
+    const round = this.#round;
+    const { peers } = this.terms.route;
+    const result = this.#result;
+    const isShadowed = this.terms.change.kind === 'plain' && result?.code !== 1;
+    return {
+      coordinator: this.ports.context.nodeId,
+      needed: this.ports.majorityOf(this.terms.route),
+      answered: round === undefined ? 0 : round.accepted.answered || round.prepared.answered,
+      replicas: peers.map(({ nodeId }, slot) =>
+        replicaOutcome(nodeId, round?.answers[slot] ?? 'not-asked', false, round?.record),
+      ),
+      ...(isShadowed && result?.version !== undefined ? { shadowedBy: result.version } : {}),
+    };
+  }
+
+  #miss(): string {
+    if (this.#round === undefined) return 'other rounds of the key went before it';
+    const { needed, answered, replicas } = this.#receipt();
+    const { operation, route } = this.terms;
+    const { length } = route.peers;
+    const { answers } = this.#round;
+    return describeMiss(
+      operation.level,
+      operation.zone,
+      needed,
+      length,
+      answered,
+      replicas,
+      answers,
+    );
+  }
+}

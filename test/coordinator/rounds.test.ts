@@ -1,0 +1,299 @@
+import { describe, expect, test } from 'vitest';
+import type { NodeCoordinator } from '../../src/coordinator/coordinator.js';
+import type { Operation } from '../../src/coordinator/operation.js';
+import { encodeExpectation } from '../../src/core/expectation.js';
+import { hash32 } from '../../src/core/hash.js';
+import { ANSWERED } from '../../src/core/ledger.js';
+import { decodeRecord, encodeRecord, versionOf } from '../../src/core/record.js';
+import { encodeVersion, readVersion, type Version } from '../../src/core/version.js';
+import type { NodeAnswer } from '../../src/io/link.js';
+import { memoryStoreOpener } from '../../src/io/memory-store.js';
+import type { Peer, PrepareAnswer, ReplicaFailure } from '../../src/io/peer.js';
+import type { LocalReplica } from '../../src/replica/local-replica.js';
+import { IDENTITY, openTestReplica, START_WALL_MS } from '../replica/fixtures.js';
+import { seededRandom } from '../seeded-random.js';
+import { createVirtualTime } from '../virtual-time.js';
+import { bytes, createWorld, getOf, NO_BYTES, operationOf, placementOf, putOf } from './fixture.js';
+
+const NODES = ['n1', 'n2', 'n3'].map((id) => ({ id, zone: 'a' }));
+const CUT: ReplicaFailure = { kind: 'unreachable', code: 'UNAVAILABLE', message: 'cut off' };
+const KEY = bytes('k');
+
+/** Three replicas, and on each node a coordinator with its clock; whoever is cut off is reached by nobody but itself. */
+class Cluster {
+  readonly time = createVirtualTime(START_WALL_MS);
+  readonly cut = new Set<string>();
+  prepares = 0;
+  reads = 0;
+  readonly replicas: LocalReplica[] = [];
+  readonly #coordinators: NodeCoordinator[] = [];
+  #logical = 0;
+
+  static async start(): Promise<Cluster> {
+    const cluster = new Cluster();
+    for (const [i, { id }] of NODES.entries()) {
+      const choices = { identity: { ...IDENTITY, nodeId: id }, random: seededRandom(i + 1) };
+      const { replica } = await openTestReplica(memoryStoreOpener(), choices, cluster.time);
+      cluster.replicas.push(replica);
+    }
+    const placement = placementOf(NODES, () => [0, 1, 2]);
+    for (const [i, { id }] of NODES.entries()) {
+      const own = cluster.replicas[i] as LocalReplica;
+      const { coordinator } = createWorld({
+        placement,
+        self: id,
+        time: cluster.time,
+        peerOf: (to) => cluster.#way(id, to),
+        stamp: () => own.stamp(),
+        observe: (version) => void own.hlc.observe(version),
+      });
+      cluster.#coordinators.push(coordinator);
+    }
+    return cluster;
+  }
+
+  /** A stamp of a client whose clock is right. */
+  id(): Version {
+    this.#logical += 1;
+    const wallMs = this.time.clock.wallMs();
+    return { wallMs, logical: this.#logical, writerHi: 9, writerLo: 9 };
+  }
+
+  async run(node: number, operation: Operation & { answers: NodeAnswer[] }): Promise<NodeAnswer> {
+    this.#coordinators[node]?.execute(operation);
+    await this.time.until(() => operation.answers.length > 0, 60_000);
+    return operation.answers[0] as NodeAnswer;
+  }
+
+  put(node: number, value: string, expected: Uint8Array = NO_BYTES, id = this.id()) {
+    return this.run(node, linear(value, expected, id));
+  }
+
+  plain(node: number, value: string, version = this.id()): Promise<NodeAnswer> {
+    return this.run(node, putOf('k', recordFor(value, version), { receipt: true }));
+  }
+
+  async get(node: number): Promise<string | undefined> {
+    const { code, record } = await this.run(node, getOf('k', { level: 'LINEARIZABLE' }));
+    if (code !== undefined) return code;
+    return valueOf(record);
+  }
+
+  promise(node: number, ballot: Version): Promise<PrepareAnswer> {
+    return new Promise((resolve) => {
+      const call = {
+        key: KEY,
+        keyHash: hash32(KEY),
+        ballot: encodeVersion(ballot),
+        deadlineMs: Infinity,
+        placementVersion: 1,
+        traceparent: NO_BYTES,
+        onPrepared: (_: number, answer: PrepareAnswer): void => resolve(answer),
+      };
+      this.replicas[node]?.prepare(call, 0);
+      void this.time.settle();
+    });
+  }
+
+  #way(from: string, to: string): Peer {
+    const peer = this.replicas[NODES.findIndex(({ id }) => id === to)] as LocalReplica;
+    const { cut, time } = this;
+    const isCut = (): boolean => from !== to && (cut.has(from) || cut.has(to));
+    return {
+      nodeId: to,
+      get connected() {
+        return !isCut();
+      },
+      apply: (call, slot) => {
+        if (isCut()) time.timers.turn(() => call.onApplied(slot, CUT));
+        else peer.apply(call, slot);
+      },
+      read: (call, slot, part) => {
+        this.reads += 1;
+        if (isCut()) time.timers.turn(() => call.onRead(slot, CUT));
+        else peer.read(call, slot, part);
+      },
+      prepare: (call, slot) => {
+        this.prepares += 1;
+        if (isCut()) time.timers.turn(() => call.onPrepared(slot, CUT));
+        else peer.prepare(call, slot);
+      },
+      scan: () => Promise.resolve(CUT),
+      ping: () => Promise.resolve(CUT),
+      ask: () => Promise.resolve(CUT),
+    };
+  }
+}
+
+function recordFor(value: string, version: Version): Uint8Array {
+  return encodeRecord(KEY, { version, tombstone: false, value: bytes(value) });
+}
+
+function linear(value: string, expected: Uint8Array, id: Version) {
+  return operationOf('put', KEY, recordFor(value, id), { level: 'LINEARIZABLE', expect: expected });
+}
+
+function valueOf(record: Uint8Array | undefined): string | undefined {
+  const fields = record === undefined ? undefined : decodeRecord(record);
+  if (fields === undefined || fields.tombstone) return undefined;
+  return Buffer.from(fields.value).toString();
+}
+
+const expectValue = (value: string): Uint8Array =>
+  encodeExpectation({ kind: 'value', value: bytes(value) });
+const ABSENT = encodeExpectation({ kind: 'absent' });
+
+describe('LINEARIZABLE requests', () => {
+  test('put, compare and read through any node', async () => {
+    const cluster = await Cluster.start();
+    expect(await cluster.get(0)).toBeUndefined();
+    expect((await cluster.put(0, 'a', ABSENT)).result).toBe(ANSWERED.applied);
+    const lost = await cluster.put(1, 'b', ABSENT);
+    expect(lost.result).toBe(ANSWERED.lost);
+    expect(valueOf(lost.record)).toBe('a');
+    expect((await cluster.put(2, 'b', expectValue('a'))).result).toBe(ANSWERED.applied);
+    for (const node of [0, 1, 2]) expect(await cluster.get(node)).toBe('b');
+  });
+
+  test('expect the version that users see', async () => {
+    const cluster = await Cluster.start();
+    const { version } = await cluster.put(0, 'a');
+    await cluster.put(1, 'x', ABSENT);
+    const expect0 = encodeExpectation({
+      kind: 'version',
+      version: readVersion(version as Uint8Array, 0),
+    });
+    expect((await cluster.put(2, 'b', expect0)).result).toBe(ANSWERED.applied);
+    expect((await cluster.put(2, 'c', expect0)).result).toBe(ANSWERED.lost);
+  });
+
+  test('read in one round trip where a majority holds the same', async () => {
+    const cluster = await Cluster.start();
+    await cluster.put(0, 'a');
+    cluster.prepares = 0;
+    cluster.reads = 0;
+    expect(await cluster.get(1)).toBe('a');
+    expect([cluster.prepares, cluster.reads]).toEqual([0, 2]);
+  });
+
+  test('apply once, whichever node a retry reaches', async () => {
+    const cluster = await Cluster.start();
+    const id = cluster.id();
+    const first = await cluster.put(0, 'a', ABSENT, id);
+    const second = await cluster.put(1, 'a', ABSENT, id);
+    expect([second.result, second.version]).toEqual([first.result, first.version]);
+    await cluster.put(2, 'b', expectValue('a'));
+    expect((await cluster.put(1, 'a', ABSENT, id)).result).toBe(ANSWERED.applied);
+    expect(await cluster.get(0)).toBe('b');
+  });
+
+  test('tell what became of another, which never happens once it was asked about', async () => {
+    const cluster = await Cluster.start();
+    const [done, open] = [cluster.id(), cluster.id()];
+    await cluster.put(0, 'a', NO_BYTES, done);
+    const ask = (id: Version) =>
+      cluster.run(
+        1,
+        operationOf('outcome', KEY, NO_BYTES, {
+          level: 'LINEARIZABLE',
+          minVersion: encodeVersion(id),
+        }),
+      );
+    expect((await ask(done)).result).toBe(ANSWERED.applied);
+    expect((await ask(open)).result).toBe(ANSWERED.never);
+    expect((await cluster.put(2, 'late', NO_BYTES, open)).result).toBe(ANSWERED.never);
+    expect(await cluster.get(0)).toBe('a');
+  });
+
+  test('find what one replica of a majority has, and fail without a majority', async () => {
+    const cluster = await Cluster.start();
+    cluster.cut.add('n3');
+    await cluster.put(0, 'a');
+    cluster.cut.delete('n3');
+    cluster.cut.add('n1');
+    expect(await cluster.get(2)).toBe('a');
+    cluster.cut.add('n2');
+    const failed = await cluster.put(2, 'b');
+    expect([failed.code, failed.outcome]).toEqual(['NO_QUORUM', 'none']);
+  });
+
+  test('of one key, many at once, all take effect one after the other', async () => {
+    const cluster = await Cluster.start();
+    await cluster.put(0, '0');
+    const increments = Array.from({ length: 12 }, async (_, i) => {
+      for (;;) {
+        const seen = (await cluster.get(i % 3)) as string;
+        const answer = await cluster.put((i + 1) % 3, `${Number(seen) + 1}`, expectValue(seen));
+        if (answer.result === ANSWERED.applied) return;
+      }
+    });
+    await Promise.all(increments);
+    expect(await cluster.get(0)).toBe('12');
+  });
+
+  test('save the prepare while one node keeps writing a key, and lose the lease to another', async () => {
+    const cluster = await Cluster.start();
+    for (const value of ['a', 'b', 'c']) await cluster.put(0, value);
+    cluster.prepares = 0;
+    expect((await cluster.put(0, 'd', expectValue('c'))).result).toBe(ANSWERED.applied);
+    expect(cluster.prepares).toBe(0);
+    expect((await cluster.put(1, 'e', expectValue('d'))).result).toBe(ANSWERED.applied);
+    expect((await cluster.put(0, 'f', expectValue('d'))).result).toBe(ANSWERED.lost);
+    expect((await cluster.put(0, 'g', expectValue('e'))).result).toBe(ANSWERED.applied);
+    for (const node of [0, 1, 2]) expect(await cluster.get(node)).toBe('g');
+  });
+});
+
+describe('plain requests', () => {
+  test('are seen by rounds, and their retries are not taken for new', async () => {
+    const cluster = await Cluster.start();
+    await cluster.put(0, 'a');
+    const id = cluster.id();
+    await cluster.time.advance(200);
+    await cluster.plain(1, 'plain');
+    expect(await cluster.get(2)).toBe('plain');
+    const late = await cluster.put(0, 'late', NO_BYTES, id);
+    expect([late.code, late.outcome]).toEqual(['REFUSED', 'none']);
+    expect((await cluster.put(1, 'b', expectValue('plain'))).result).toBe(ANSWERED.applied);
+  });
+
+  test('that a promise keeps out are brought on by a round', async () => {
+    const cluster = await Cluster.start();
+    const stamp = cluster.id();
+    const ahead = { ...stamp, wallMs: stamp.wallMs + 100 };
+    for (const node of [0, 1, 2]) await cluster.promise(node, ahead);
+    const answer = await cluster.plain(0, 'plain', stamp);
+    expect(answer.code).toBeUndefined();
+    expect(answer.shadow).toBeUndefined();
+    const read = await cluster.run(1, getOf('k'));
+    expect(valueOf(read.record)).toBe('plain');
+    expect(decodeRecord(read.record as Uint8Array)?.changed).toEqual(stamp);
+    expect(versionOf(read.record as Uint8Array).wallMs).toBeGreaterThanOrEqual(ahead.wallMs);
+    // A retry finds what it did.
+    expect((await cluster.plain(2, 'plain', stamp)).code).toBeUndefined();
+    expect(await cluster.get(2)).toBe('plain');
+  });
+
+  test('that lie below what a round has chosen are shadowed', async () => {
+    const cluster = await Cluster.start();
+    const stamp = cluster.id();
+    await cluster.put(0, 'a');
+    const answer = await cluster.plain(1, 'plain', stamp);
+    expect(answer.code).toBeUndefined();
+    expect(answer.shadow).toBeDefined();
+    expect(await cluster.get(2)).toBe('a');
+  });
+
+  test('of which a repair is refused are read by a round', async () => {
+    const cluster = await Cluster.start();
+    cluster.cut.add('n2').add('n3');
+    const record = recordFor('alone', cluster.id());
+    await cluster.run(0, putOf('k', record, { level: 'ONE' }));
+    cluster.cut.clear();
+    const ahead = { ...cluster.id(), wallMs: cluster.time.clock.wallMs() + 100 };
+    for (const node of [1, 2]) await cluster.promise(node, ahead);
+    const read = await cluster.run(0, getOf('k'));
+    expect(valueOf(read.record)).toBe('alone');
+    expect(await cluster.get(2)).toBe('alone');
+  });
+});
