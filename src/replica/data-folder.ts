@@ -25,7 +25,9 @@ import {
   seal,
   sealNumber,
   STANDING_KEY,
+  STARTS_KEY,
 } from './meta.js';
+import { beginAfter, decodeStarts, encodeStarts, type Start } from './starts.js';
 import { loadPromises, type StoredPromise } from './promises.js';
 import { ReopeningStore } from './reopening-store.js';
 
@@ -70,6 +72,8 @@ export interface DataFolder {
   readonly commitCounter: number;
   /** Where it stood when the folder was opened, which is a commit of its own. */
   readonly foundCommitCounter: number;
+  /** The last starts on this folder, this one included; none where it was empty. */
+  readonly starts: readonly Start[];
   /** No version that the node ever issued has a higher wall part. */
   readonly clockBoundMs: number;
   /** By partition. */
@@ -151,6 +155,7 @@ async function make(
     stoppedCleanly: true,
     commitCounter: 0,
     foundCommitCounter: 0,
+    starts: [],
     clockBoundMs: 0,
     fences: [],
     promises: [],
@@ -170,9 +175,10 @@ async function claim(
   const standing = options.trustFolder ? SERVING : stored;
   const livesOn = !options.trustFolder && stored.state !== 'refilling';
   const incarnation = livesOn ? before : newIncarnation(before, options);
-  // A start is a commit too: a folder that was copied before it is then known as older to whoever has met the node since.
   const foundCommitCounter = await readMetaNumber(store, COMMIT_COUNTER_KEY);
-  const commitCounter = foundCommitCounter + 1;
+  const earlier = decodeStarts(await readMeta(store, STARTS_KEY));
+  const starts = [...earlier, beginAfter(foundCommitCounter, options.random)];
+  const { commitCounter } = starts.at(-1) as Start;
   const clockBoundMs = await readMetaNumber(store, CLOCK_BOUND_KEY);
   const fences = await loadFences(store);
   const promises = await loadPromises(store);
@@ -185,6 +191,7 @@ async function claim(
     .put(INCARNATION_KEY, seal(INCARNATION_KEY, incarnation))
     .put(STANDING_KEY, sealStanding(standing))
     .put(COMMIT_COUNTER_KEY, sealNumber(COMMIT_COUNTER_KEY, commitCounter))
+    .put(STARTS_KEY, seal(STARTS_KEY, encodeStarts(starts)))
     .commit({ sync: true });
   return {
     store,
@@ -194,6 +201,7 @@ async function claim(
     stoppedCleanly,
     commitCounter,
     foundCommitCounter,
+    starts,
     clockBoundMs,
     fences,
     promises,

@@ -41,6 +41,7 @@ import { PeerMemory } from './peer-memory.js';
 import { Hints } from './hints.js';
 import { KnownRecords } from './known-records.js';
 import { scanPage } from './range-scan.js';
+import { PEERS_KEY, seal } from './meta.js';
 import { NextTurn } from './next-turn.js';
 import { Promises } from './promises.js';
 import { ReadGather } from './read-gather.js';
@@ -166,6 +167,7 @@ export class LocalReplica implements Peer {
       nodeId: this.nodeId,
       stored: folder.standing,
       incarnation: folder.incarnation,
+      starts: folder.starts,
       trusted: options.trustFolder ?? false,
       memory: this.memory,
       commit: this.#commit,
@@ -384,6 +386,7 @@ export class LocalReplica implements Peer {
     try {
       await closeDataFolder(this.#folder, intact, (batch) => {
         saveTrees(batch, this.trees, this.#commit.commitCounter);
+        batch.put(PEERS_KEY, seal(PEERS_KEY, this.memory.encode()));
       });
     } catch (error) {
       // Everything that was answered is on disk all the same; the next start takes this stop for a crash.

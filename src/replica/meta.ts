@@ -18,6 +18,8 @@ export const PEERS_KEY = metaKey('peers');
 export const CLEAN_STOP_KEY = metaKey('clean-stop');
 /** How many batches have been committed, a number; absent: none. */
 export const COMMIT_COUNTER_KEY = metaKey('commit-counter');
+/** Between which commits the node was started (starts.ts). */
+export const STARTS_KEY = metaKey('starts');
 /** No stamp of the node has a higher wall part, a number; absent: 0. */
 export const CLOCK_BOUND_KEY = metaKey('clock-bound');
 /** The trees as they were at the last clean stop: at which commit (6 bytes), and of which partitions there are entries. */

@@ -13,11 +13,14 @@ import { refused } from './failure.js';
 import type { GroupCommit } from './group-commit.js';
 import { INCARNATION_KEY, PEERS_KEY, seal, STANDING_KEY } from './meta.js';
 import { isAhead, type PeerMemory } from './peer-memory.js';
+import { lacksCommit, type Start } from './starts.js';
 
 export interface StandingOptions {
   readonly nodeId: string;
   readonly stored: StoredStanding;
   readonly incarnation: Uint8Array;
+  /** Of the node on its folder. */
+  readonly starts: readonly Start[];
   /** A person says that the folder is all there is: it serves at once. */
   readonly trusted: boolean;
   readonly memory: PeerMemory;
@@ -111,11 +114,11 @@ export class Standing {
     const order = compareIncarnations(remembered.incarnation, own.incarnation);
     if (this.#state === 'refilling') {
       if (order > 0) this.#forget(this.cause, remembered.incarnation);
-    } else if (isAhead(remembered, own)) {
+    } else if (isAhead(remembered, own) || (order === 0 && this.#lacks(remembered))) {
       const lost =
         order > 0
           ? 'in a later life than its folder is'
-          : `at commit ${remembered.commitCounter}, and its folder is at ${own.commitCounter}`;
+          : `at commit ${remembered.commitCounter}, which its folder does not have`;
       this.#forget(`${from} remembers it ${lost}`, remembered.incarnation);
     } else if (this.isNew && order !== 0) {
       this.#forget(`its data folder was empty, and ${from} remembers it`, own.incarnation);
@@ -158,6 +161,10 @@ export class Standing {
     this.#refusal = undefined;
     this.#options.log.info({}, 'the replica serves');
     this.onChange();
+  }
+
+  #lacks({ commitCounter }: Progress): boolean {
+    return lacksCommit(this.#options.starts, commitCounter);
   }
 
   #forget(cause: string, above: Uint8Array): void {

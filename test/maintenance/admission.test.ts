@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { copyOf, createDisk, NodeCluster } from './node-cluster.js';
+import { COMMIT_COUNTER_KEY, sealNumber } from '../../src/replica/meta.js';
+import { copyOf, createDisk, NodeCluster, type TestDisk } from './node-cluster.js';
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -12,6 +13,13 @@ async function threeNodes(): Promise<NodeCluster> {
   expect(await cluster.put('n1', 'k', 'first', 0)).toBe('stored');
   await cluster.time.advance(3 * SECOND);
   return cluster;
+}
+
+async function setCommitCounter(disk: TestDisk, counter: number): Promise<void> {
+  const store = await disk.open();
+  const sealed = sealNumber(COMMIT_COUNTER_KEY, counter);
+  await store.batch().put(COMMIT_COUNTER_KEY, sealed).commit({ sync: true });
+  await store.close();
 }
 
 describe('the first start', () => {
@@ -151,6 +159,36 @@ describe('a node that comes back', () => {
       await cluster.start('n3');
       await cluster.untilServing(['n3'], SECOND);
       expect(Buffer.from(cluster.node('n3').replica.incarnation)).toEqual(next);
+    },
+  );
+
+  test.each([0, 1])(
+    'without the last commit that it had told of knows that, though it is met %i starts later',
+    async (starts) => {
+      const cluster = await threeNodes();
+      const told = cluster.node('n2').replica.memory.of('n3')?.commitCounter ?? 0;
+      await cluster.stop('n3');
+      // A torn log, as after any crash: only that this time it had been synced.
+      await setCommitCounter(cluster.diskOf('n3'), told - 1);
+      await cluster.stop('n1');
+      await cluster.stop('n2');
+      for (let i = 0; i < starts; i++) {
+        await cluster.start('n3');
+        await cluster.untilServing(['n3'], MINUTE);
+        await cluster.stop('n3');
+      }
+      await cluster.start('n3');
+      await cluster.untilServing(['n3'], MINUTE);
+      for (let i = 0; i < 5; i++) {
+        const commit = cluster.node('n3').replica.introductions.persist();
+        await cluster.time.advance(10);
+        await commit;
+      }
+      await cluster.start('n1');
+      await cluster.start('n2');
+      await cluster.time.until(() => !cluster.serves('n3'), SECOND);
+      expect(cluster.standing('n3')).toMatch(/^refilling: n[12] remembers it at commit \d+, which/);
+      await cluster.untilServing(['n3'], 5 * SECOND);
     },
   );
 
