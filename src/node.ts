@@ -146,6 +146,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     });
     introduced.set(member.id, peer);
   }
+  replica.memory.onLaterLife = (id) => introduced.get(id)?.outlived();
   replica.answer('introduce', async (request) => {
     const reply = replica.introductions.introduce(request);
     introduced.get(request.nodeId)?.heard(request);

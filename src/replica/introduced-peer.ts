@@ -148,6 +148,14 @@ export class IntroducedPeer implements Peer {
     else if (this.#life !== undefined && this.#peer.connected) void this.#introduce();
   }
 
+  /**
+   * A later life of it is known here than the one in which it serves: an old folder was put back, and it has not met those who
+   * recorded the later one. Nothing that it says counts any more, and it is told.
+   */
+  outlived(): void {
+    if (this.#life !== undefined && this.#isOutlived(this.#life)) this.#startIntroducing();
+  }
+
   /** No further attempt is made. The way to the peer is closed by whoever opened it. */
   close(): void {
     this.#closed = true;
@@ -205,7 +213,13 @@ export class IntroducedPeer implements Peer {
     // It has been told, and says that it serves nevertheless: that is not to be relied on.
     if (said.remembers !== undefined && isAhead(said.remembers, reply)) return undefined;
     memory.learn(this.nodeId, reply.incarnation, reply.commitCounter);
-    return reply.incarnation;
+    // Somebody may have told of a later life meanwhile.
+    return this.#isOutlived(reply.incarnation) ? undefined : reply.incarnation;
+  }
+
+  #isOutlived(life: Uint8Array): boolean {
+    const known = this.#ports.memory.of(this.nodeId)?.incarnation;
+    return known !== undefined && compareIncarnations(known, life) > 0;
   }
 
   #pause(pauseMs: number): Promise<void> {

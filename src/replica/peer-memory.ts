@@ -9,6 +9,8 @@ const NO_ONE: Lives['known'] = Object.freeze([]);
  * less has forgotten. It grows only; what is on disk of it is what {@link encode} gave last.
  */
 export class PeerMemory {
+  /** Called when a node is found to be in a later life than was known, once that is known here. */
+  onLaterLife: (nodeId: string) => void = () => {};
   readonly #nodes = new Map<string, Progress>();
   readonly #changedAt = new Map<string, number>();
   #version = 0;
@@ -68,7 +70,9 @@ export class PeerMemory {
     this.#nodes.set(nodeId, { incarnation: Uint8Array.from(incarnation), commitCounter });
     this.#known = undefined;
     // A node first heard of has said nothing yet that anyone could have counted here.
-    if (before !== undefined) this.#changedAt.set(nodeId, ++this.#version);
+    if (before === undefined) return;
+    this.#changedAt.set(nodeId, ++this.#version);
+    this.onLaterLife(nodeId);
   }
 
   /** What somebody who answers knows of others. */
