@@ -154,6 +154,9 @@ class ChannelOperation implements KvOperation, CancellableCall {
     this.key = call.key;
     this.record = call.record;
     this.minVersion = requireLength(call.version, VERSION_BYTES, 'version');
+    if (this.kind === 'outcome' && this.minVersion.length === 0) {
+      throw invalidArgument('version', 'must be the id of the request that is asked about');
+    }
     this.level = this.kind === 'outcome' ? 'LINEARIZABLE' : requireConsistency(call.consistency);
     this.expect = checkedExpectation(call.expect, this.level);
     this.zone = call.zone;

@@ -1,16 +1,24 @@
 import type { UntypedServiceImplementation } from '@grpc/grpc-js';
-import { invalidArgument, KvError, type Outcome } from '../core/errors.js';
+import { invalidArgument, KvError, type KvErrorDetails, type Outcome } from '../core/errors.js';
 import { expiryAfter } from '../core/expiry.js';
 import { prefixEnd } from '../core/key-range.js';
 import { checkKey, checkValue, MAX_SCAN_LIMIT, MAX_TTL_MS, type Limits } from '../core/limits.js';
 import { encodeRecord, versionOf } from '../core/record.js';
+import { formatRequestId } from '../core/request-id.js';
 import { encodeVersion, type Version } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
 import type { NodeAnswer, NodeFailure } from '../io/link.js';
 import { sleep, type Timers } from '../io/timers.js';
-import { receiptToWire, requireConsistency, versionFromWire, versionToWire } from './codec.js';
+import {
+  checkedExpectation,
+  receiptToWire,
+  requireConsistency,
+  versionFromWire,
+  versionToWire,
+} from './codec.js';
 import { entryToWire, scanEntryToWire } from './entry-codec.js';
 import type { KvBackend, KvOperation } from './kv-backend.js';
+import { expectationFromWire, FORGOTTEN, linearToReply, outcomeToReply } from './linear-replies.js';
 import type { LinkFaults } from './link-faults.js';
 import { EMPTY_BYTES, v1 } from './messages.js';
 import { codeToWire, outcomeToWire, toKvError } from './status.js';
@@ -38,6 +46,7 @@ export function createKvService(options: KvServiceOptions): UntypedServiceImplem
   const ports = { nodeId: options.nodeId, clock: options.clock };
   const { GetRequest, GetResponse, PutRequest, PutResponse, DeleteRequest } = v1;
   const { BatchRequest, BatchResponse, ScanRequest, ScanResponse } = v1;
+  const { OutcomeRequest, OutcomeResponse } = v1;
   return {
     get: unaryHandler(ports, GetRequest, GetResponse, (request, at) => service.get(request, at)),
     put: unaryHandler(ports, PutRequest, PutResponse, (request, at) => service.put(request, at)),
@@ -46,6 +55,9 @@ export function createKvService(options: KvServiceOptions): UntypedServiceImplem
     ),
     batch: unaryHandler(ports, BatchRequest, BatchResponse, (request, at) =>
       service.batch(request, at),
+    ),
+    outcome: unaryHandler(ports, OutcomeRequest, OutcomeResponse, (request, at) =>
+      service.outcome(request, at),
     ),
     scan: unaryHandler(ports, ScanRequest, ScanResponse, (request, at) =>
       service.scan(request, at),
@@ -64,6 +76,7 @@ interface Write {
   readonly consistency: v1.Consistency;
   readonly zone: string;
   readonly receipt: boolean;
+  readonly expect?: v1.Expectation.$Properties | null | undefined;
 }
 
 interface Written {
@@ -110,6 +123,27 @@ class KvService {
 
   delete(request: v1.DeleteRequest, context: UnaryContext): Promise<v1.PutResponse.$Properties> {
     return this.#write({ ...writeFields(request), value: undefined, ttlMs: 0 }, context);
+  }
+
+  async outcome(
+    request: v1.OutcomeRequest,
+    context: UnaryContext,
+  ): Promise<v1.OutcomeResponse.$Properties> {
+    const id = versionFromWire(request.requestId ?? {}, 'request_id');
+    const target: Target = {
+      kind: 'outcome',
+      key: this.#checkedKey(request.key),
+      minVersion: encodeVersion(id),
+      level: 'LINEARIZABLE',
+      zone: '',
+      receipt: false,
+    };
+    try {
+      return outcomeToReply(await this.#execute(target, context));
+    } catch (error) {
+      if (error instanceof KvError && error.code === 'REFUSED') return FORGOTTEN;
+      throw error;
+    }
   }
 
   /** Runs a bounded number of items at once; each has its own result, in the order of the items. */
@@ -203,11 +237,15 @@ class KvService {
         return entryToWire(answer.record);
       }
       case v1.BatchItem.Kind.PUT:
-        return this.#write({ key, value, ttlMs, version, ...level, receipt: false }, context);
+        return batchedWrite(
+          await this.#write({ key, value, ttlMs, version, ...level, receipt: false }, context),
+        );
       case v1.BatchItem.Kind.DELETE:
-        return this.#write(
-          { key, value: undefined, ttlMs, version, ...level, receipt: false },
-          context,
+        return batchedWrite(
+          await this.#write(
+            { key, value: undefined, ttlMs, version, ...level, receipt: false },
+            context,
+          ),
         );
     }
     throw invalidArgument('kind', `${String(kind)} is none of GET, PUT, DELETE`);
@@ -215,6 +253,7 @@ class KvService {
 
   async #write(write: Write, context: UnaryContext): Promise<v1.PutResponse.$Properties> {
     const { version, answer } = await this.#coordinateWrite(write, context);
+    if (answer.result !== undefined) return linearToReply(version, answer);
     return {
       version: versionToWire(version),
       ...(answer.shadow === undefined
@@ -228,6 +267,7 @@ class KvService {
     const { value, ttlMs, zone, receipt } = write;
     const key = this.#checkedKey(write.key);
     const level = requireConsistency(write.consistency);
+    const expect = checkedExpectation(expectationFromWire(write.expect), level);
     const tooLarge = checkValue(value?.length ?? 0, this.#options.limits);
     if (tooLarge !== undefined) throw tooLarge;
     const version = write.version
@@ -241,7 +281,8 @@ class KvService {
       ...(ttlMs === 0 ? {} : { expiresAtMs: expiryAfter(version, ttlMs) }),
       value: value ?? EMPTY_BYTES,
     });
-    const answer = await this.#execute({ kind: 'put', key, record, level, zone, receipt }, context);
+    const target: Target = { kind: 'put', key, record, level, zone, receipt, expect };
+    const answer = await this.#execute(target, context);
     return { version, answer };
   }
 
@@ -286,6 +327,7 @@ class KvService {
     throw new KvError(answer.code, answer.message, {
       outcome: answer.outcome,
       node: this.#options.nodeId,
+      ...requestIdOf(target, answer),
       ...(answer.receipt === undefined ? {} : { receipt: answer.receipt }),
     });
   }
@@ -303,8 +345,8 @@ class KvService {
 }
 
 function writeFields(request: v1.PutRequest | v1.DeleteRequest): Omit<Write, 'value' | 'ttlMs'> {
-  const { key, version, consistency, zone, receipt } = request;
-  return { key, version, consistency, zone, receipt };
+  const { key, version, consistency, zone, receipt, expect } = request;
+  return { key, version, consistency, zone, receipt, expect };
 }
 
 function rangeOf(request: v1.ScanRequest): { gte: Uint8Array; lt: Uint8Array } {
@@ -316,12 +358,31 @@ function rangeOf(request: v1.ScanRequest): { gte: Uint8Array; lt: Uint8Array } {
   return { gte: prefix, lt: prefixEnd(prefix) ?? EMPTY_BYTES };
 }
 
+function batchedWrite({
+  version,
+  shadowedBy,
+}: v1.PutResponse.$Properties): v1.BatchResult.$Properties {
+  return {
+    ...(version ? { version } : {}),
+    ...(shadowedBy ? { shadowedBy } : {}),
+  };
+}
+
 function failedResult(error: KvError): v1.BatchResult.$Properties {
   return {
     code: codeToWire(error.code),
     outcome: outcomeToWire(error.outcome),
     message: error.message,
   };
+}
+
+/** A write at LINEARIZABLE that may have taken effect can be asked about. */
+function requestIdOf(
+  { key, kind, level, record }: Target,
+  { outcome }: NodeAnswer,
+): Pick<KvErrorDetails, 'requestId'> {
+  if (outcome === 'none' || kind !== 'put' || level !== 'LINEARIZABLE') return {};
+  return { requestId: formatRequestId({ key, version: versionOf(record ?? EMPTY_BYTES) }) };
 }
 
 function callerGone(outcome: Outcome): KvError {

@@ -28,6 +28,7 @@ export const KV_SERVICE = {
   put: method('/quorate.v1.Kv/Put'),
   delete: method('/quorate.v1.Kv/Delete'),
   batch: method('/quorate.v1.Kv/Batch'),
+  outcome: method('/quorate.v1.Kv/Outcome'),
   scan: method('/quorate.v1.Kv/Scan'),
   channel: method('/quorate.v1.Kv/Channel', 'both'),
 };

@@ -53,10 +53,12 @@ const TRAILER_CODE = 'quorate-code';
 const TRAILER_OUTCOME = 'quorate-outcome';
 const TRAILER_NODE = 'quorate-node';
 const TRAILER_RECEIPT = 'quorate-receipt-bin';
+const TRAILER_REQUEST_ID = 'quorate-request-id';
 
 /** Status and trailers travel in headers, and both sides bound the size of those. */
 const MAX_MESSAGE_CHARACTERS = 2_048;
 const MAX_RECEIPT_BYTES = 8_192;
+const MAX_REQUEST_ID_CHARACTERS = 2_048;
 
 export function codeToWire(code: ErrorCode): v1.ErrorCode {
   return WIRE_STATUS[code].number;
@@ -93,6 +95,10 @@ export function toGrpcStatus(error: KvError, node: string): StatusObject {
     const bytes = v1.Receipt.encode(receiptToWire(error.receipt)).finish();
     if (bytes.length <= MAX_RECEIPT_BYTES) metadata.set(TRAILER_RECEIPT, asBuffer(bytes));
   }
+  const { requestId } = error;
+  if (requestId !== undefined && requestId.length <= MAX_REQUEST_ID_CHARACTERS) {
+    metadata.set(TRAILER_REQUEST_ID, requestId);
+  }
   return {
     code: WIRE_STATUS[error.code].grpc,
     details: wellFormed(error.message.slice(0, MAX_MESSAGE_CHARACTERS)),
@@ -123,10 +129,12 @@ export function fromGrpcStatus(
   }
   const told = textTrailer(metadata, TRAILER_OUTCOME);
   const receipt = receiptTrailer(metadata);
+  const requestId = textTrailer(metadata, TRAILER_REQUEST_ID);
   return new KvError(code as ErrorCode, failure.details, {
     outcome: told === 'none' || told === 'unknown' ? told : outcome,
     node: textTrailer(metadata, TRAILER_NODE) ?? endpoint,
     ...(receipt === undefined ? {} : { receipt }),
+    ...(requestId === undefined ? {} : { requestId }),
   });
 }
 

@@ -8,6 +8,7 @@ import {
 import { KvError, type Outcome } from '../core/errors.js';
 import { DEFAULT_LIMITS } from '../core/limits.js';
 import { systemClock, type Clock } from '../io/clock.js';
+import type { Version } from '../core/version.js';
 import type { Welcome } from '../io/link.js';
 import { systemTimers, type Timers } from '../io/timers.js';
 import { versionToWire, welcomeFromWire } from './codec.js';
@@ -52,6 +53,7 @@ import {
   batchResult,
   entryOf,
   levelFields,
+  outcomeOf,
   pageOf,
   writeFields,
   writtenOf,
@@ -59,6 +61,7 @@ import {
   type UnaryBatchResult,
   type UnaryEntry,
   type UnaryLevel,
+  type UnaryOutcome,
   type UnaryPage,
   type UnaryPutOptions,
   type UnaryReadOptions,
@@ -86,6 +89,8 @@ export interface UnaryClient {
   get(key: Uint8Array, options?: UnaryReadOptions): Promise<UnaryEntry>;
   put(key: Uint8Array, value: Uint8Array, options?: UnaryPutOptions): Promise<UnaryWritten>;
   delete(key: Uint8Array, options?: UnaryWriteOptions): Promise<UnaryWritten>;
+  /** What became of a write at LINEARIZABLE. */
+  outcome(key: Uint8Array, requestId: Version): Promise<UnaryOutcome>;
   batch(items: readonly UnaryBatchItem[], options?: UnaryLevel): Promise<UnaryBatchResult[]>;
   scan(options?: UnaryScanOptions): Promise<UnaryPage>;
   /** The standard gRPC health check. */
@@ -188,6 +193,12 @@ export function openUnaryClient(endpoint: string, options: UnaryClientOptions): 
     async delete(key, write = {}) {
       const request = v1.DeleteRequest.encode({ key, ...writeFields(write) });
       return writtenOf(await call(caller, KV_SERVICE.delete, request, v1.PutResponse, 'unknown'));
+    },
+    async outcome(key, requestId) {
+      const request = v1.OutcomeRequest.encode({ key, requestId: versionToWire(requestId) });
+      return outcomeOf(
+        await call(caller, KV_SERVICE.outcome, request, v1.OutcomeResponse, 'unknown'),
+      );
     },
     async batch(items, at = {}) {
       const request = v1.BatchRequest.encode({ items: items.map(batchItem), ...levelFields(at) });

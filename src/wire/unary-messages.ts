@@ -1,5 +1,6 @@
 import type { Consistency } from '../core/consistency.js';
-import type { ErrorCode, Outcome } from '../core/errors.js';
+import { KvError, type ErrorCode, type Outcome } from '../core/errors.js';
+import type { Expectation } from '../core/linear-decision.js';
 import type { Receipt } from '../core/receipt.js';
 import type { Version } from '../core/version.js';
 import { consistencyToWire, receiptFromWire, versionFromWire, versionToWire } from './codec.js';
@@ -21,6 +22,8 @@ export interface UnaryWriteOptions extends UnaryLevel {
   /** The caller's own stamp: makes a retry apply once. */
   readonly version?: Version;
   readonly receipt?: boolean;
+  /** At LINEARIZABLE: a compare-and-set. */
+  readonly expect?: Expectation;
 }
 
 export interface UnaryPutOptions extends UnaryWriteOptions {
@@ -39,10 +42,20 @@ export interface UnaryEntry {
 }
 
 export interface UnaryWritten {
-  readonly version: Version;
+  /** Absent when it lost. */
+  readonly version?: Version;
+  /** At LINEARIZABLE: what its outcome can be asked for by. */
+  readonly requestId?: Version;
+  /** Of a compare-and-set that lost: what is there. */
+  readonly found?: UnaryEntry;
   /** A newer version that hides this write. */
   readonly shadowedBy?: Version;
   readonly receipt?: Receipt;
+}
+
+export interface UnaryOutcome {
+  readonly result: 'applied' | 'lost' | 'never' | 'forgotten';
+  readonly version?: Version;
 }
 
 export interface UnaryBatchItem {
@@ -105,27 +118,56 @@ export function writeFields(write: UnaryWriteOptions): v1.DeleteRequest.$Propert
     ...levelFields(write),
     receipt: write.receipt ?? false,
     ...(write.version === undefined ? {} : { version: versionToWire(write.version) }),
+    ...(write.expect === undefined ? {} : { expect: expectationToWire(write.expect) }),
   };
 }
 
-export function entryOf(response: v1.GetResponse): UnaryEntry {
+function expectationToWire(expect: Expectation): v1.Expectation.$Properties {
+  switch (expect.kind) {
+    case 'version':
+      return { version: versionToWire(expect.version) };
+    case 'value':
+      return { value: expect.value };
+    case 'absent':
+      return { absent: true };
+  }
+}
+
+export function entryOf(response: v1.GetResponse.$Properties): UnaryEntry {
   return {
-    found: response.found,
-    value: response.value,
+    found: response.found ?? false,
+    value: response.value ?? EMPTY_BYTES,
     ...(response.version ? { version: versionFromWire(response.version, 'version') } : {}),
-    ...(response.expiresAtMs === 0 ? {} : { expiresAtMs: response.expiresAtMs }),
+    ...(response.expiresAtMs ? { expiresAtMs: response.expiresAtMs } : {}),
     ...(response.receipt ? { receipt: receiptFromWire(response.receipt) } : {}),
   };
 }
 
 export function writtenOf(response: v1.PutResponse): UnaryWritten {
   return {
-    version: versionFromWire(response.version ?? {}, 'version'),
+    ...(response.lost ? {} : { version: versionFromWire(response.version ?? {}, 'version') }),
+    ...(response.requestId ? { requestId: versionFromWire(response.requestId, 'request_id') } : {}),
+    ...(response.found ? { found: entryOf(response.found) } : {}),
     ...(response.shadowedBy
       ? { shadowedBy: versionFromWire(response.shadowedBy, 'shadowed_by') }
       : {}),
     ...(response.receipt ? { receipt: receiptFromWire(response.receipt) } : {}),
   };
+}
+
+const RESULTS: Readonly<Record<number, UnaryOutcome['result']>> = {
+  [v1.OutcomeResponse.Result.APPLIED]: 'applied',
+  [v1.OutcomeResponse.Result.LOST]: 'lost',
+  [v1.OutcomeResponse.Result.NEVER]: 'never',
+  [v1.OutcomeResponse.Result.FORGOTTEN]: 'forgotten',
+};
+
+export function outcomeOf({ result, version }: v1.OutcomeResponse): UnaryOutcome {
+  const became = RESULTS[result];
+  if (became === undefined) throw new KvError('INCOMPATIBLE', `${result} is no known result`);
+  return version
+    ? { result: became, version: versionFromWire(version, 'version') }
+    : { result: became };
 }
 
 const BATCH_KINDS = {

@@ -11,6 +11,8 @@ import type { NodeAnswer, NodeCall } from '../../src/io/link.js';
 
 /** Records by key, hexadecimal. */
 type Records = Map<string, Uint8Array>;
+/** What of a call matters here. */
+type Asked = Pick<NodeCall, 'kind' | 'key' | 'record' | 'minVersion' | 'expect'>;
 
 /** LINEARIZABLE on one replica: an honest register, which decides by the rule that real rounds go by. */
 export class FakeRegister {
@@ -26,7 +28,7 @@ export class FakeRegister {
     });
   }
 
-  carryOut(call: NodeCall, nowMs: number): NodeAnswer {
+  carryOut(call: Asked, nowMs: number): NodeAnswer {
     const { kind, key } = call;
     const held = this.#records.get(nameOf(key));
     const id =
@@ -65,7 +67,7 @@ export function readAt(records: Records, key: Uint8Array, nowMs: number): Uint8A
   return record !== undefined && isExpired(record, nowMs) ? expiredAnswer(key, record) : record;
 }
 
-function changeOf({ kind, record, expect }: NodeCall): Change {
+function changeOf({ kind, record, expect }: Asked): Change {
   if (kind === 'get') return { kind: 'read' };
   if (kind === 'outcome') return { kind: 'outcome' };
   const { tombstone, value, expiresAtMs } = decodeRecord(record) as RecordFields;

@@ -26,6 +26,7 @@ import type {
   ReplicaScan,
 } from '../../src/io/peer.js';
 import type { AskKind, AskReply, AskRequest } from '../../src/io/peer-asks.js';
+import { FakeRegister } from '../client/fake-register.js';
 import { systemTimers } from '../../src/io/timers.js';
 import { startServer } from '../../src/server.js';
 import type { NodeRepairs } from '../../src/wire/cluster-service.js';
@@ -83,8 +84,12 @@ export class FakeCoordinator implements Coordinator {
   readonly executed: Operation[] = [];
   readonly scans: NodeScan[] = [];
   hold = false;
+  /** What every operation is answered, while it is set. */
+  failure: NodeAnswer | undefined;
   page: NodePage | NodeFailure = { kind: 'page', entries: [], token: new Uint8Array(0) };
   copies: readonly ReplicaCopy[] = [];
+  /** Of keys that are LINEARIZABLE, apart from the others. */
+  readonly #register = new FakeRegister(new Map(), { wallMs: () => 1_000, monotonicMs: () => 0 });
   #stamps = 1_000;
 
   execute(operation: Operation): void {
@@ -94,11 +99,10 @@ export class FakeCoordinator implements Coordinator {
   }
 
   answerOf(operation: Operation): NodeAnswer {
+    if (this.failure !== undefined) return this.failure;
     const key = Buffer.from(operation.key).toString('latin1');
     const stored = this.records.get(key);
-    if (operation.level === 'LINEARIZABLE') {
-      return refusedWith('NOT_SUPPORTED', 'LINEARIZABLE is not available yet');
-    }
+    if (operation.level === 'LINEARIZABLE') return this.#register.carryOut(operation, 1_000);
     if (operation.kind === 'get') {
       const { minVersion } = operation;
       if (

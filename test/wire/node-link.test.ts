@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { headerOf, versionOf } from '../../src/core/record.js';
+import { encodeExpectation } from '../../src/core/expectation.js';
+import { ANSWERED } from '../../src/core/ledger.js';
+import type { Expectation } from '../../src/core/linear-decision.js';
+import { decodeRecord, headerOf, versionOf } from '../../src/core/record.js';
 import { encodeVersion } from '../../src/core/version.js';
 import { systemClock } from '../../src/io/clock.js';
 import type { Link, LinkState, NodeAnswer, NodeCall } from '../../src/io/link.js';
@@ -25,21 +28,24 @@ const linker = createGrpcLinker({
 });
 
 class Attempt implements NodeCall {
-  readonly level = 'ALL';
+  readonly level: NodeCall['level'];
   readonly zone = 'zürich';
   readonly timeoutMs: number = 5_000;
   readonly traceparent = EMPTY;
-  readonly kind: 'get' | 'put';
+  readonly kind: NodeCall['kind'];
   readonly receipt = true;
-  readonly expect = EMPTY;
+  readonly expect: Uint8Array;
   readonly answers: NodeAnswer[] = [];
 
   constructor(
     readonly key: Uint8Array,
     readonly record: Uint8Array = EMPTY,
     readonly minVersion: Uint8Array = EMPTY,
+    other: Partial<Pick<NodeCall, 'kind' | 'level' | 'expect'>> = {},
   ) {
-    this.kind = record.length === 0 ? 'get' : 'put';
+    this.kind = other.kind ?? (record.length === 0 ? 'get' : 'put');
+    this.level = other.level ?? 'ALL';
+    this.expect = other.expect ?? EMPTY;
   }
 
   onAnswer(answer: NodeAnswer): void {
@@ -102,6 +108,34 @@ describe("the SDK's link to a node", () => {
     const absent = new Attempt(text('absent'));
     link.send(absent);
     expect(await absent.answer()).toMatchObject({ code: undefined, record: undefined });
+  });
+
+  test('carries expectations, outcomes asked for, and what became of both', async () => {
+    const send = async (attempt: Attempt): Promise<NodeAnswer> => {
+      link.send(attempt);
+      return attempt.answer();
+    };
+    const swap = (value: string, id: number, expectation: Expectation): Promise<NodeAnswer> => {
+      const record = recordOf('l', value, id);
+      return send(
+        new Attempt(text('l'), record, EMPTY, {
+          level: 'LINEARIZABLE',
+          expect: encodeExpectation(expectation),
+        }),
+      );
+    };
+    const done = await swap('first', 2_000, { kind: 'absent' });
+    expect(done).toMatchObject({ code: undefined, result: ANSWERED.applied });
+    const lost = await swap('second', 2_001, { kind: 'value', value: text('other') });
+    expect(lost).toMatchObject({ result: ANSWERED.lost, version: done.version });
+    expect(decodeRecord(lost.record as Uint8Array)?.value).toEqual(Buffer.from('first'));
+    const ask = new Attempt(text('l'), EMPTY, encodeVersion(version(2_000)), { kind: 'outcome' });
+    expect(await send(ask)).toMatchObject({ result: ANSWERED.applied, version: done.version });
+    const malformed = new Attempt(text('l'), recordOf('l', 'x', 2_002), EMPTY, {
+      level: 'LINEARIZABLE',
+      expect: text('?'),
+    });
+    expect(await send(malformed)).toMatchObject({ code: 'INVALID_ARGUMENT', outcome: 'none' });
   });
 
   test('names what shadows a put', async () => {

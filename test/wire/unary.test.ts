@@ -3,7 +3,8 @@ import { KvError } from '../../src/core/errors.js';
 import { MAX_TTL_MS } from '../../src/core/limits.js';
 import { encodeRecord, expiryOf, headOf, versionOf } from '../../src/core/record.js';
 import type { NodeRepairs } from '../../src/wire/cluster-service.js';
-import { encodeVersion } from '../../src/core/version.js';
+import { formatRequestId } from '../../src/core/request-id.js';
+import { compareVersions, encodeVersion, type Version } from '../../src/core/version.js';
 import { InjectedFaults } from '../../src/wire/link-faults.js';
 import type {
   DifferenceReport,
@@ -55,7 +56,7 @@ async function failureOf(promise: Promise<unknown>): Promise<KvError> {
 describe('the unary calls of Kv', () => {
   test('a put without a stamp is stamped by the coordinator, and read back', async () => {
     const written = await client.put(text('k'), text('v'), { receipt: true });
-    expect(written.version.wallMs).toBeGreaterThanOrEqual(1_000);
+    expect(written.version?.wallMs).toBeGreaterThanOrEqual(1_000);
     expect(written.receipt).toEqual({
       coordinator: 'n1',
       needed: 2,
@@ -68,6 +69,50 @@ describe('the unary calls of Kv', () => {
       value: Buffer.from('v'),
       version: written.version,
     });
+  });
+
+  test('compare-and-sets are puts and deletes that expect something, and say what they found', async () => {
+    const at = { consistency: 'LINEARIZABLE', version: version(1_100) } as const;
+    const first = await client.put(text('cas'), text('a'), { ...at, expect: { kind: 'absent' } });
+    expect(first).toMatchObject({ requestId: version(1_100) });
+    const changed = first.version as Version;
+    expect(compareVersions(changed, version(1_100))).toBeGreaterThan(0);
+    expect(await client.put(text('cas'), text('a'), at)).toEqual(first);
+    const lost = await client.delete(text('cas'), {
+      consistency: 'LINEARIZABLE',
+      expect: { kind: 'value', value: text('b') },
+    });
+    expect(lost).toMatchObject({ found: { found: true, value: Buffer.from('a') } });
+    expect(lost).not.toHaveProperty('version');
+    const asked = (id?: Version) => client.outcome(text('cas'), id as Version);
+    expect(await asked(first.requestId)).toEqual({ result: 'applied', version: changed });
+    expect(await asked(lost.requestId)).toEqual({ result: 'lost', version: changed });
+    expect(await asked(version(5_000))).toEqual({ result: 'never' });
+    const never = client.put(text('cas'), text('c'), { ...at, version: version(5_000) });
+    expect(await failureOf(never)).toMatchObject({ code: 'REFUSED', outcome: 'none' });
+    expect(await asked(version(1))).toEqual({ result: 'never' });
+    await client.delete(text('cas'), {
+      consistency: 'LINEARIZABLE',
+      expect: { kind: 'version', version: changed },
+    });
+    const gone = await client.get(text('cas'), { consistency: 'LINEARIZABLE' });
+    expect(gone.found).toBe(false);
+  });
+
+  test('what is expected is refused at levels that compare nothing', async () => {
+    const put = client.put(text('k'), text('v'), { expect: { kind: 'absent' } });
+    const error = await failureOf(put);
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', outcome: 'none' });
+    expect(error.message).toContain('expect: ');
+  });
+
+  test('a LINEARIZABLE write of unknown outcome names what it can be asked for by', async () => {
+    node.coordinator.failure = refusedWith('NO_QUORUM', 'too few', 'unknown');
+    const at = { consistency: 'LINEARIZABLE', version: version(1_100) } as const;
+    const error = await failureOf(client.put(text('a b'), text('v'), at));
+    node.coordinator.failure = undefined;
+    const requestId = formatRequestId({ key: text('a b'), version: version(1_100) });
+    expect(error).toMatchObject({ code: 'NO_QUORUM', outcome: 'unknown', requestId });
   });
 
   test("a put keeps its caller's stamp, and one that loses names what shadows it", async () => {
@@ -89,7 +134,7 @@ describe('the unary calls of Kv', () => {
 
   test('a ttl counts from the stamp of the coordinator, or from that of the caller', async () => {
     const written = await client.put(text('k'), text('v'), { ttlMs: 250 });
-    const expiresAtMs = written.version.wallMs + 250;
+    const expiresAtMs = (written.version?.wallMs ?? 0) + 250;
     expect(await client.get(text('k'))).toMatchObject({ found: true, expiresAtMs });
     const stamp = version(Date.now());
     await client.put(text('k'), text('v'), { version: stamp, ttlMs: MAX_TTL_MS });
@@ -160,7 +205,9 @@ describe('the unary calls of Kv', () => {
   });
 
   test('a level that the coordinator refuses is refused', async () => {
-    const error = await failureOf(client.get(text('k'), { consistency: 'LINEARIZABLE' }));
+    node.coordinator.failure = refusedWith('NOT_SUPPORTED', 'not here');
+    const error = await failureOf(client.get(text('k')));
+    node.coordinator.failure = undefined;
     expect(error.code).toBe('NOT_SUPPORTED');
   });
 
