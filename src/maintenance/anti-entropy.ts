@@ -204,6 +204,9 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
       partitionsDiffering:
         end === 'complete' ? partitionsLeft : Math.max(partitionsLeft, before.partitionsDiffering),
     });
+    if (end === 'failed' && reason !== before.reason) {
+      log.warn({ peer: nodeId, reason }, `comparing with ${nodeId} failed: ${reason}`);
+    }
     // What fences or damage keep apart differs every time, and is told elsewhere.
     if (result.recordBytes > 0) {
       const fields = { peer: nodeId, differing, recordBytes: result.recordBytes, durationMs, end };

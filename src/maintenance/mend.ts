@@ -60,6 +60,8 @@ class Mending {
   #next = 0;
   /** Partitions with mended records: what was counted of a record that could not be read is not known. */
   readonly #uncounted = new Set<number>();
+  /** How many keys the log has been told of. */
+  #told = 0;
 
   constructor(options: MendingOptions) {
     this.#options = options;
@@ -68,6 +70,7 @@ class Mending {
   async round(): Promise<void> {
     const { replica, log } = this.#options;
     const { corruptKeys } = replica;
+    this.#tell(corruptKeys.length);
     if (this.#next >= corruptKeys.length) this.#next = 0;
     const keys = corruptKeys.slice(this.#next, this.#next + KEYS_A_ROUND);
     if (keys.length === 0) return;
@@ -79,6 +82,16 @@ class Mending {
     if (mended === 0) return;
     log.info({ mended }, 'records that could not be read were mended from other replicas');
     await this.#count();
+  }
+
+  #tell(keys: number): void {
+    if (keys > this.#told) {
+      this.#options.log.warn(
+        { keys },
+        `records that fail their checksums: ${keys}; the other replicas are asked for them; look at the health of the disk`,
+      );
+    }
+    this.#told = keys;
   }
 
   async #mend(key: CorruptKey): Promise<boolean> {

@@ -56,6 +56,8 @@ export class Hints {
   readonly #options: HintsOptions;
   readonly #bounds: HintBounds;
   readonly #targets = new Map<string, OwedKeys>();
+  /** Targets of which the log has been told that they are owed more than is kept. */
+  readonly #overflowing = new Set<string>();
   #bytes = 0;
   #delivered = 0;
   #dropped = 0;
@@ -178,6 +180,7 @@ export class Hints {
       keys.size >= this.#bounds.marksPerTarget || this.#bytes + bytesOf(mark) > this.#bounds.bytes;
     if (isFull && !keys.has(mark)) {
       this.#dropped++;
+      this.#tellOverflow(nodeId, keys.size);
       return false;
     }
     const isNew = keys.add(mark);
@@ -185,9 +188,20 @@ export class Hints {
     return isNew;
   }
 
+  #tellOverflow(nodeId: string, keys: number): void {
+    if (this.#overflowing.has(nodeId)) return;
+    this.#overflowing.add(nodeId);
+    this.#options.log.warn(
+      { peer: nodeId, keys },
+      `${nodeId} has missed more keys than hints are kept of; the rest is found by comparing with it when it is back`,
+    );
+  }
+
   /** False: it is owed still. */
   #end(nodeId: string, mark: Mark): boolean {
-    if (this.#targets.get(nodeId)?.settle(mark) !== true) return false;
+    const keys = this.#targets.get(nodeId);
+    if (keys?.settle(mark) !== true) return false;
+    if (keys.size === 0) this.#overflowing.delete(nodeId);
     this.#bytes -= bytesOf(mark);
     this.#unsave(nodeId, mark);
     return true;

@@ -19,11 +19,13 @@ interface Cluster {
   /** Nodes that are being brought what they have missed, or are not serving. */
   readonly catchingUp: Set<string>;
   readonly silent: Set<string>;
+  readonly warned: readonly string[];
 }
 
 async function createCluster(held: readonly (readonly Held[])[] = []): Promise<Cluster> {
   const three = await ThreeReplicas.open();
   for (const [node, records] of held.entries()) await three.hold(node, records);
+  const warned: string[] = [];
   const catchingUp = new Set<string>();
   const silent = new Set<string>();
   const { clock, timers } = three.time;
@@ -46,13 +48,13 @@ async function createCluster(held: readonly (readonly Held[])[] = []): Promise<C
       clock,
       timers,
       random: seededRandom(node + 1),
-      log: silentLog,
+      log: { ...silentLog, warn: (_: object, said: string) => void warned.push(said) },
       serving: () => !silent.has(nodeId),
       busy: () => false,
       isCatchingUp: (other) => catchingUp.has(other),
     }),
   );
-  return { three, antiEntropy, turns, ways, catchingUp, silent };
+  return { three, antiEntropy, turns, ways, catchingUp, silent, warned };
 }
 
 function some(count: number, name: string): Held[] {
@@ -150,6 +152,16 @@ test('a node that does not serve compares with nobody, and one that was stopped 
     expect(ways[node]?.map(({ asked }) => asked.length)).toEqual([0, 0]);
   }
   expect(ways[2]?.every(({ asked }) => asked.length > 2)).toBe(true);
+});
+
+test('a comparison that fails again and again is told once', async () => {
+  const { three, ways, antiEntropy, warned } = await createCluster([some(5, 'a')]);
+  for (const node of [1, 2]) antiEntropy[node]?.stop();
+  const [toSecond] = ways[0] as [FarPeer, FarPeer];
+  toSecond.failing = () => ({ kind: 'refused', code: 'STORE_FAILED', message: 'it is damaged' });
+  await three.time.advance(10_000);
+  expect(toSecond.asked.length).toBeGreaterThan(3);
+  expect(warned).toEqual(['comparing with n2 failed: n2: it is damaged']);
 });
 
 test('stopping ends a comparison that is under way', async () => {

@@ -111,7 +111,8 @@ describe('a record that went bad', () => {
     await disk.store.batch().put(recordKey(KEY), damaged).commit({ sync: true });
     const { replica } = node;
     const { clock, timers } = time;
-    const log = silentLog;
+    const warned: string[] = [];
+    const log = { ...silentLog, warn: (_: object, said: string) => void warned.push(said) };
     startMending({
       replica,
       placement: () => placement,
@@ -122,7 +123,7 @@ describe('a record that went bad', () => {
       everyMs: 100,
     });
     startScrub({ replica, timers, random: seededRandom(3), log, everyMs: 10 });
-    return { time, disk, node, peers };
+    return { time, disk, node, peers, warned };
   }
 
   test('is found by the scrub, brought back from the others, and the trees are those of the disk again', async () => {
@@ -141,11 +142,12 @@ describe('a record that went bad', () => {
   });
 
   test('stays as it is while too few of the others can be asked', async () => {
-    const { time, disk, node, peers } = await open();
+    const { time, disk, node, peers, warned } = await open();
     const away = peers.get('n3') as FarPeer;
     away.connected = false;
     await time.advance(10_000);
     expect(await readOne(node, KEY)).toMatchObject({ code: 'RECORD_CORRUPT' });
+    expect(warned).toEqual([expect.stringContaining('records that fail their checksums: 1;')]);
     away.connected = true;
     await time.advance(200);
     expect(await readOne(node, KEY)).toMatchObject({ kind: 'found' });

@@ -20,12 +20,14 @@ interface Keeper {
   /** While true, no batch is committed. */
   fails: boolean;
   batches: number;
+  readonly warned: readonly string[];
 }
 
 /** Hints over a store in memory. Another keeper over the same store is the next life of the same replica. */
 async function keeperOver(store: Store, bounds?: HintBounds): Promise<Keeper> {
   const time = createVirtualTime();
-  const keeper = { time, store, fails: false, batches: 0 };
+  const warned: string[] = [];
+  const keeper = { time, store, fails: false, batches: 0, warned };
   const change = async (fill: (batch: StoreBatch) => void): Promise<void> => {
     const batch = store.batch();
     fill(batch);
@@ -37,7 +39,7 @@ async function keeperOver(store: Store, bounds?: HintBounds): Promise<Keeper> {
     store,
     change,
     timers: time.timers,
-    log: silentLog,
+    log: { ...silentLog, warn: (_: object, said: string) => void warned.push(said) },
     ...(bounds === undefined ? {} : { bounds }),
   });
   await time.settle();
@@ -153,6 +155,8 @@ describe('hints', () => {
     await narrow.time.advance(SAVED_MS);
     expect(await saved(store)).toEqual(['n2 0', 'n2 1', 'n2 2', 'n3 x']);
     expect(narrow.hints.status().dropped).toBe(3);
+    // Once for each target.
+    expect(narrow.warned.map((said) => said.slice(0, 9))).toEqual(['n2 has mi', 'n3 has mi']);
     // A key that is owed already takes no room.
     narrow.hints.mark('n2', bytes('0'));
     expect(narrow.hints.status().dropped).toBe(3);
