@@ -25,6 +25,7 @@ import { ExchangeTurns } from './maintenance/exchange-turns.js';
 import { Foreground } from './maintenance/foreground.js';
 import { Gossip, type AskSeed } from './maintenance/gossip.js';
 import { startMending } from './maintenance/mend.js';
+import { startSettling } from './maintenance/settle-rounds.js';
 import { startScrub } from './maintenance/scrub.js';
 import { startHintDelivery, type HintDelivery } from './maintenance/hint-delivery.js';
 import { answerOwe, HintKeepers } from './maintenance/hint-keepers.js';
@@ -265,6 +266,13 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     log,
     everyMs: antiEntropyMs,
   });
+  const stopSettling = startSettling({
+    replica,
+    settle: (key, deadlineMs) => coordinator.settle(key, deadlineMs),
+    clock,
+    timers,
+    random,
+  });
   const stopScrub = startScrub({ replica, timers, random, log, everyMs: scrubMs });
   admission = startAdmission({
     replica,
@@ -333,6 +341,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
       await exchanges.stop();
       stopMending();
       stopScrub();
+      stopSettling();
       await replica.close();
     },
   };

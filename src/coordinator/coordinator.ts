@@ -63,11 +63,14 @@ export interface NodeCoordinator extends Coordinator {
   pinged(nodeId: string, roundTripMs: number | undefined): void;
   /** What gossip believes of a node: nothing is sent to a dead one until it answers, and a suspect is asked last. */
   believed(nodeId: string, standing: MemberStatus): void;
+  /** Runs a round of the key that changes nothing, so that its replicas are equal and no promise is left over from others. */
+  settle(key: Uint8Array, deadlineMs: number): Promise<NodeAnswer>;
   /** Whether the peer's circuit breaker keeps calls from it. */
   tripped(nodeId: string): boolean;
 }
 
 const NO_BYTES = new Uint8Array(0);
+const LINEARIZABLE = { level: 'LINEARIZABLE', zone: '', traceparent: NO_BYTES } as const;
 const ONE_LIFE: Lives = { version: 0, changedAt: () => 0 };
 
 /** Puts a coordinator together. It opens nothing and holds no resource but a timer while operations are under way. */
@@ -224,19 +227,7 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
     minVersion: Uint8Array,
   ): Promise<NodeAnswer> =>
     new Promise((resolve) => {
-      const operation: Operation = {
-        kind: 'get',
-        key,
-        record: NO_BYTES,
-        minVersion,
-        expect: NO_BYTES,
-        level: request.level,
-        zone: request.zone,
-        deadlineMs,
-        receipt: false,
-        traceparent: request.traceparent,
-        onAnswer: resolve,
-      };
+      const operation = readOf(key, minVersion, request, deadlineMs, resolve);
       const refused = read(operation, keyHash, clock.monotonicMs());
       if (refused !== undefined) resolve(refusal(refused));
     });
@@ -321,6 +312,41 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
       if (state !== undefined && !state.local) state.standing = standing;
     },
 
+    settle: (key, deadlineMs) =>
+      new Promise((resolve) => {
+        const operation = readOf(key, NO_BYTES, LINEARIZABLE, deadlineMs, resolve);
+        const keyHash = hash32(key);
+        const route = routeOf(routes(), keyHash);
+        const level = levelOn(route, operation.level, operation.zone);
+        if (isStopping || options.quarantined() || level instanceof KvError)
+          resolve(refusal(quarantine()));
+        else rounds.read(operation, keyHash, route, level);
+      }),
+
     tripped: (peerId) => peers.get(peerId)?.breaker.closed === false,
+  };
+}
+
+/** A read that the node itself asks for, the way `asked` says. */
+function readOf(
+  key: Uint8Array,
+  minVersion: Uint8Array,
+  asked: Pick<Operation, 'level' | 'zone' | 'traceparent'>,
+  deadlineMs: number,
+  onAnswer: (answer: NodeAnswer) => void,
+): Operation {
+  const { level, zone, traceparent } = asked;
+  return {
+    kind: 'get',
+    key,
+    record: NO_BYTES,
+    minVersion,
+    expect: NO_BYTES,
+    level,
+    zone,
+    deadlineMs,
+    receipt: false,
+    traceparent,
+    onAnswer,
   };
 }

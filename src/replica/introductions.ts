@@ -1,7 +1,8 @@
 import { compareIncarnations } from '../core/incarnation.js';
 import { KvError } from '../core/errors.js';
 import { DONE, type AskReply, type AskRequest } from '../io/peer-asks.js';
-import type { ReplicaFailure } from '../io/peer.js';
+import type { Lives, ReplicaFailure } from '../io/peer.js';
+import type { AnsweringReplica } from './ask-handlers.js';
 import { refused } from './failure.js';
 import type { GroupCommit } from './group-commit.js';
 import { PEERS_KEY, seal } from './meta.js';
@@ -13,11 +14,28 @@ export class Introductions {
   readonly #standing: Standing;
   readonly #memory: PeerMemory;
   readonly #commit: GroupCommit;
+  #lives: Lives | undefined;
 
   constructor(standing: Standing, memory: PeerMemory, commit: GroupCommit) {
     this.#standing = standing;
     this.#memory = memory;
     this.#commit = commit;
+  }
+
+  /** Has the replica answer with this what is asked of lives. */
+  answerOn(replica: AnsweringReplica): void {
+    replica.answer('introduce', async (request) => this.introduce(request));
+    replica.answer('record-life', (request) => this.recordLife(request));
+  }
+
+  /** What every answer names: one object until something of it changes. */
+  get lives(): Lives {
+    const { incarnation } = this.#standing;
+    const { known } = this.#memory;
+    if (this.#lives?.incarnation !== incarnation || this.#lives.known !== known) {
+      this.#lives = { incarnation, known };
+    }
+    return this.#lives;
   }
 
   /** What this node says of itself to `nodeId`. */

@@ -126,7 +126,6 @@ export class LocalReplica implements Peer {
   readonly #scans: ScanQueue;
   readonly #asks = new AskDesk();
   readonly #door: ReplicaDoor;
-  #lives: Lives | undefined;
   readonly #nextTurn: NextTurn;
   #stopping = false;
   #closing: Promise<void> | undefined;
@@ -206,8 +205,7 @@ export class LocalReplica implements Peer {
       ping: (request) => this.ping(request),
       ask: (kind, request, deadlineMs) => this.#asks.ask(kind, request, deadlineMs),
     };
-    this.answer('introduce', async (request) => this.introductions.introduce(request));
-    this.answer('record-life', (request) => this.introductions.recordLife(request));
+    this.introductions.answerOn(this);
     this.compared.answerOn(this);
     this.fences = new Fences({
       table,
@@ -249,12 +247,7 @@ export class LocalReplica implements Peer {
 
   /** What every answer names: the own life, and the lives of others that are known here. */
   get lives(): Lives {
-    const { incarnation } = this.standing;
-    const { known } = this.memory;
-    if (this.#lives?.incarnation !== incarnation || this.#lives.known !== known) {
-      this.#lives = { incarnation, known };
-    }
-    return this.#lives;
+    return this.introductions.lives;
   }
 
   /** How far its group commits have come. */

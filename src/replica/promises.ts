@@ -14,6 +14,7 @@ import { seal, unseal } from './meta.js';
 
 /** Beyond that many keys nothing more is promised: one takes about 200 bytes of memory. */
 const MAX_PROMISES = 262_144;
+const MAX_KEPT_OUT = 10_000;
 const LOADED_AT_ONCE = 1_000;
 
 const OVERLOADED = refused(
@@ -27,6 +28,8 @@ interface Promised {
   ballot: Uint8Array;
   /** Another key with the same hash. */
   next: Promised | undefined;
+  /** Whether it was as it is at the last look at what is unsettled. */
+  isOld: boolean;
 }
 
 /**
@@ -40,6 +43,8 @@ interface Promised {
 export class Promises {
   readonly #byHash = new Map<number, Promised>();
   #size = 0;
+  /** Of copies that a lease kept out, by the key as text. */
+  readonly #keptOut = new Map<string, Uint8Array>();
 
   constructor(stored: readonly StoredPromise[] = []) {
     for (const { key, ballot } of stored) this.raise(key, hash32(key), ballot);
@@ -75,7 +80,30 @@ export class Promises {
       }
     }
     if (holds === undefined || !leaseRefuses(holds, call.record)) return undefined;
+    if (call.source === 'copy' && this.#keptOut.size < MAX_KEPT_OUT) {
+      this.#keptOut.set(Buffer.from(call.key).toString('latin1'), Uint8Array.from(call.key));
+    }
     return beaten(lastOfLease(holds));
+  }
+
+  /**
+   * Keys whose promise has not changed since the last call, or of which a copy was kept out: their rounds were given up, and
+   * only another round makes their replicas equal. A key may be told again and again until one has.
+   */
+  unsettled(most: number): readonly Uint8Array[] {
+    const keys: Uint8Array[] = [];
+    for (const [name, key] of this.#keptOut) {
+      if (keys.length === most) return keys;
+      this.#keptOut.delete(name);
+      keys.push(key);
+    }
+    for (const first of this.#byHash.values()) {
+      for (let one: Promised | undefined = first; one !== undefined; one = one.next) {
+        if (one.isOld && keys.length < most) keys.push(one.key);
+        one.isOld = true;
+      }
+    }
+    return keys;
   }
 
   /**
@@ -113,10 +141,12 @@ export class Promises {
         key: Uint8Array.from(key),
         ballot: Uint8Array.from(ballot),
         next,
+        isOld: false,
       });
       this.#size += 1;
     } else if (compareBytesAt(ballot, 0, known.ballot, 0, VERSION_BYTES) > 0) {
       known.ballot = Uint8Array.from(ballot);
+      known.isOld = false;
     }
   }
 
