@@ -1,13 +1,10 @@
 import type { Log } from '../io/log.js';
 import type { Store, StoreBatch } from '../io/store.js';
 import type { CancelTimer, Timers } from '../io/timers.js';
-import { ALL_HINTS, hintKey, partsOfHint } from './layout.js';
-import { keyOfMark, markOf, OwedKeys, type Mark } from './owed-keys.js';
+import { HintSaver } from './hint-saver.js';
+import { ALL_HINTS, partsOfHint } from './layout.js';
+import { markOf, OwedKeys, type Mark } from './owed-keys.js';
 
-/** Marks wait this long for others, and for the commit of some write to go with. */
-const GATHER_MS = 10;
-/** Marks in one batch: it is a foreground commit's too, and each mark makes that some microseconds longer. */
-const BATCH_MARKS = 256;
 const LOAD_MARKS = 1_000;
 const RETRY_MS = 1_000;
 const LOAD_TRIES = 10;
@@ -58,21 +55,19 @@ export class Hints {
   readonly #targets = new Map<string, OwedKeys>();
   /** Targets of which the log has been told that they are owed more than is kept. */
   readonly #overflowing = new Set<string>();
+  readonly #saver: HintSaver;
   #bytes = 0;
   #delivered = 0;
   #dropped = 0;
   #isLoaded = false;
   #loading: Promise<void>;
   #cancelLoad: CancelTimer | undefined;
-  #cancelTimer: CancelTimer | undefined;
-  #saving: Promise<void> | undefined;
-  /** Nothing is saved before the timer says so. */
-  #isFailing = false;
   #isStopping = false;
 
   /** The store holds the hints of the runs before, and nobody else changes those. */
   constructor(options: HintsOptions) {
     this.#options = options;
+    this.#saver = new HintSaver({ ...options, targets: this.#targets });
     this.#bounds = options.bounds ?? DEFAULT_HINT_BOUNDS;
     this.#loading = this.#load(1);
   }
@@ -117,7 +112,7 @@ export class Hints {
     const marks = keys.map(markOf);
     for (const mark of marks) this.#add(nodeId, mark);
     try {
-      await this.#options.change((batch) => this.#write(batch, nodeId, marks));
+      await this.#options.change((batch) => this.#saver.write(batch, nodeId, marks));
     } catch (error) {
       for (const mark of marks) this.#unsave(nodeId, mark);
       throw error;
@@ -157,11 +152,9 @@ export class Hints {
   /** Saves what is not saved, unless the disk fails. Nothing is saved afterwards. */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    this.#cancelTimer?.();
     this.#cancelLoad?.();
     await this.#loading;
-    await this.#saving;
-    if (this.#unsaved > 0) await this.#save(1).catch(() => {});
+    await this.#saver.stop();
   }
 
   #of(nodeId: string): OwedKeys {
@@ -209,77 +202,7 @@ export class Hints {
 
   #unsave(nodeId: string, mark: Mark): void {
     this.#of(nodeId).unsave(mark);
-    this.#saveSoon();
-  }
-
-  get #unsaved(): number {
-    let unsaved = 0;
-    for (const keys of this.#targets.values()) unsaved += keys.unsaved;
-    return unsaved;
-  }
-
-  #saveSoon(): void {
-    if (this.#saving !== undefined || this.#isFailing || this.#isStopping) return;
-    if (this.#unsaved >= BATCH_MARKS) this.#startSaving();
-    else this.#cancelTimer ??= this.#options.timers.after(GATHER_MS, () => this.#startSaving());
-  }
-
-  #startSaving(): void {
-    this.#cancelTimer?.();
-    this.#cancelTimer = undefined;
-    this.#saving = this.#saveGathered();
-  }
-
-  async #saveGathered(): Promise<void> {
-    try {
-      await this.#save(BATCH_MARKS);
-      this.#isFailing = false;
-    } catch {
-      // The disk fails, and says so elsewhere. What was not saved is unsaved again, and tried again.
-      this.#isFailing = true;
-    }
-    this.#saving = undefined;
-    if (this.#isStopping) return;
-    if (this.#isFailing) {
-      this.#cancelTimer = this.#options.timers.after(RETRY_MS, () => this.#startSaving());
-    } else if (this.#unsaved > 0) {
-      this.#saveSoon();
-    }
-  }
-
-  /** Saves a batch, and others while at least `least` marks are unsaved. */
-  async #save(least: number): Promise<void> {
-    do await this.#saveBatch();
-    while (this.#unsaved >= least);
-  }
-
-  async #saveBatch(): Promise<void> {
-    const taken: (readonly [string, Mark[]])[] = [];
-    try {
-      await this.#options.change((batch) => {
-        let room = BATCH_MARKS;
-        for (const [nodeId, keys] of this.#targets) {
-          const marks = keys.takeUnsaved(room);
-          room -= marks.length;
-          taken.push([nodeId, marks]);
-          this.#write(batch, nodeId, marks);
-        }
-      });
-    } catch (error) {
-      for (const [nodeId, marks] of taken) for (const mark of marks) this.#of(nodeId).unsave(mark);
-      throw error;
-    }
-  }
-
-  /** Brings the disk up to what is owed when the batch is put together, so the order of batches is the order of changes. */
-  #write(batch: StoreBatch, nodeId: string, marks: readonly Mark[]): void {
-    const target = Buffer.from(nodeId, 'latin1');
-    const keys = this.#of(nodeId);
-    for (const mark of marks) {
-      const storeKey = hintKey(target, keyOfMark(mark));
-      if (keys.has(mark)) batch.put(storeKey, NO_VALUE);
-      else batch.del(storeKey);
-    }
+    this.#saver.saveSoon();
   }
 
   async #load(tries: number): Promise<void> {
@@ -326,5 +249,3 @@ export class Hints {
 function bytesOf(mark: Mark): number {
   return MARK_BYTES + mark.length;
 }
-
-const NO_VALUE = new Uint8Array(0);

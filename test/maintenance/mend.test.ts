@@ -112,7 +112,7 @@ describe('a record that went bad', () => {
     const { replica } = node;
     const { clock, timers } = time;
     const warned: string[] = [];
-    const log = { ...silentLog, warn: (_: object, said: string) => void warned.push(said) };
+    const log = { ...silentLog, warn: (_: object, message: string) => void warned.push(message) };
     startMending({
       replica,
       placement: () => placement,
