@@ -1,6 +1,6 @@
 import { prefixEnd } from '../../src/core/key-range.js';
 import { KvError } from '../../src/core/errors.js';
-import type { Codec, Kv } from '../../src/index.js';
+import type { Codec } from '../../src/index.js';
 import { AcknowledgedPrefix } from '../acknowledged-prefix.js';
 import { Dice } from './dice.js';
 import { createKeyChooser, type Distribution, type KeyChooser } from './key-chooser.js';
@@ -35,6 +35,8 @@ export interface BenchResult {
 }
 
 const LOAD_IN_FLIGHT = 512;
+/** Fewer are under way when their values are large, or the last of them would wait for longer than its deadline. */
+const LOAD_BYTES_IN_FLIGHT = 16 * 1024 * 1024;
 const LONGEST_SCAN = 100;
 
 /** Values go in and come out as they are: the records never change, so nothing needs a copy. */
@@ -44,9 +46,21 @@ export const sharedBytesCodec: Codec<Uint8Array> = {
   decode: (bytes) => bytes,
 };
 
+/** What a workload needs of a store; a Kv has it. */
+export interface BenchStore {
+  get(key: Uint8Array): Promise<Uint8Array | undefined>;
+  put(key: Uint8Array, value: Uint8Array): Promise<unknown>;
+  scan(range: {
+    readonly gte: Uint8Array;
+    readonly lt?: Uint8Array;
+    readonly limit?: number;
+    readonly pageSize?: number;
+  }): AsyncIterable<unknown>;
+}
+
 /** One workload on one connection. */
 export class BenchRun {
-  readonly #kv: Kv<Uint8Array>;
+  readonly #kv: BenchStore;
   readonly #options: BenchOptions;
   readonly #dice: Dice;
   readonly #store: BenchRecords;
@@ -63,7 +77,7 @@ export class BenchRun {
   #errors!: Record<string, number>;
   #firstError: unknown;
 
-  constructor(kv: Kv<Uint8Array>, options: BenchOptions) {
+  constructor(kv: BenchStore, options: BenchOptions) {
     this.#kv = kv;
     this.#options = options;
     this.#dice = new Dice(options.seed);
@@ -73,27 +87,31 @@ export class BenchRun {
     this.#end = prefixEnd(Buffer.from(options.prefix));
     this.#next = options.records;
     this.#inserted = new AcknowledgedPrefix(options.records);
-    this.#forget();
+    this.forget();
   }
 
-  /** Stores all records. Throws the first failure: without its records, a workload measures something else. */
-  async load(onProgress: (stored: number) => void): Promise<void> {
-    let next = 0;
-    let stored = 0;
+  /**
+   * Stores all records, but for the first `present` ones, which are there. Throws the first failure: without its records, a
+   * workload measures something else.
+   */
+  async load(onProgress: (stored: number) => void, present = 0): Promise<void> {
+    let next = present;
+    let stored = present;
     const follow = async () => {
       while (next < this.#options.records) {
         await this.#kv.put(this.#store.key(next++), this.#store.nextValue());
         if (++stored % 1_000 === 0) onProgress(stored);
       }
     };
-    await Promise.all(Array.from({ length: LOAD_IN_FLIGHT }, follow));
+    const fitting = Math.ceil(LOAD_BYTES_IN_FLIGHT / Math.max(1, this.#options.valueBytes));
+    await Promise.all(Array.from({ length: Math.min(LOAD_IN_FLIGHT, fitting) }, follow));
     onProgress(stored);
   }
 
   /** Carries the workload out without measuring it, until what is warm is warm. */
   async warmUp(durationMs: number): Promise<void> {
     await this.measure({ operations: Number.POSITIVE_INFINITY, durationMs });
-    this.#forget();
+    this.forget();
   }
 
   /** Measures so much more of the workload. */
@@ -123,6 +141,13 @@ export class BenchRun {
         measured.map((operation) => [operation, this.#latencies[operation].summary()]),
       ),
     };
+  }
+
+  /** Of all operations that were measured and succeeded, whatever their kind. */
+  overall(): LatencySummary {
+    const all = new Latencies();
+    for (const operation of OPERATIONS) all.add(this.#latencies[operation]);
+    return all.summary();
   }
 
   async #operate(beganMs: number): Promise<void> {
@@ -188,7 +213,8 @@ export class BenchRun {
     return this.#store.key(this.#choose(this.#inserted.records));
   }
 
-  #forget(): void {
+  /** Measures anew from here on, of the same records. */
+  forget(): void {
     this.#latencies = Object.fromEntries(
       OPERATIONS.map((operation) => [operation, new Latencies()]),
     ) as Record<Operation, Latencies>;

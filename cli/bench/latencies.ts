@@ -15,6 +15,10 @@ export class Latencies {
     this.#histogram.recordValue(Math.min(Math.max(Math.round(latencyMs * 1_000), 0), LONGEST_US));
   }
 
+  add(other: Latencies): void {
+    this.#histogram.add(other.#histogram);
+  }
+
   get count(): number {
     return this.#histogram.totalCount;
   }

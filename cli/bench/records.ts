@@ -1,8 +1,10 @@
 import { scatter32, type Dice } from './dice.js';
 
 const VALUES = 64;
+/** Keys beyond so many are made each time they are asked for, or they would fill the memory. */
+const MOST_KEPT = 1_000_000;
 
-/** The records of a benchmark: keys made once, values of random bytes, which do not compress. */
+/** The records of a benchmark: keys made once each, values of random bytes, which do not compress. */
 export class BenchRecords {
   readonly #prefix: string;
   readonly #keys: Uint8Array[] = [];
@@ -18,9 +20,11 @@ export class BenchRecords {
 
   /** Record numbers are scattered, as YCSB does it: records that follow each other are not neighbours in the store. */
   key(number: number): Uint8Array {
-    return (this.#keys[number] ??= Buffer.from(
-      `${this.#prefix}user${scatter32(number).toString(16).padStart(8, '0')}`,
-    ));
+    return number < MOST_KEPT ? (this.#keys[number] ??= this.#made(number)) : this.#made(number);
+  }
+
+  #made(number: number): Uint8Array {
+    return Buffer.from(`${this.#prefix}user${scatter32(number).toString(16).padStart(8, '0')}`);
   }
 
   nextValue(): Uint8Array {

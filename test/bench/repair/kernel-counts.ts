@@ -58,3 +58,21 @@ export async function cpuSecondsOf(pid: number): Promise<number> {
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
+
+/** Memory of a process that belongs to it alone and to no file, which LevelDB's tables do: RssAnon of /proc/PID/status. */
+export async function anonBytesOf(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^RssAnon:\s+(\d+) kB$/m.exec(text)?.[1] ?? 0) * 1_024;
+}
+
+/** Seconds of CPU that all processes of the machine have used so far. */
+export async function busySeconds(): Promise<number> {
+  const text = await readFile('/proc/stat', 'utf8');
+  // user, nice, system, idle, iowait, irq, softirq: all but those in which nothing runs.
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = text
+    .slice(0, text.indexOf('\n'))
+    .split(/\s+/)
+    .slice(1)
+    .map(Number);
+  return (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
+}

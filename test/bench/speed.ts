@@ -1,0 +1,186 @@
+import { writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { parseArgs } from 'node:util';
+import type { BenchStore } from '../../cli/bench/bench-run.js';
+import { EtcdCluster, etcdVersion } from './speed/etcd.js';
+import { measureGrowth, type GrowthPoint } from './speed/growth.js';
+import { Limit } from './speed/limit.js';
+import { machineOf } from './speed/machine.js';
+import { OWN_CLUSTER_ROWS } from './speed/own-cluster-rows.js';
+import { Processes } from './speed/processes.js';
+import { profileBoth } from './speed/profiles.js';
+import { QuorateCluster } from './speed/quorate.js';
+import {
+  limitSystem,
+  measureRows,
+  storeSystem,
+  type RowResult,
+  type System,
+} from './speed/rounds.js';
+import { ROWS, type Row } from './speed/rows.js';
+import { growthText, machineText, rowsText, verdictsText } from './speed/tables.js';
+import { benchRun, loadScanned, sliceBySlice, VALUE_BYTES } from './speed/work.js';
+
+// How fast three nodes are beside three of etcd and beside what the disk and the cores allow, in one run (README.md).
+//
+// Usage: npm run bench -- [--rows put-256,get-256,…] [--rounds 5] [--seconds 3] [--records 10000] [--keys 1000000]
+//          [--quick] [--growth] [--growth-minutes 30] [--profile DIR] [--json FILE] [--folder DIR]
+//
+// Progress goes to standard error, tables to standard output. Needs Linux; `etcd` on the PATH for the rows against it.
+
+const { values: options } = parseArgs({
+  options: {
+    rows: { type: 'string' },
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    records: { type: 'string' },
+    keys: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    growth: { type: 'boolean', default: false },
+    'growth-minutes': { type: 'string' },
+    profile: { type: 'string' },
+    json: { type: 'string' },
+    folder: { type: 'string', default: tmpdir() },
+  },
+});
+
+const { quick } = options;
+const number = (given: string | undefined, quickly: number, usually: number): number => {
+  const value = given === undefined ? (quick ? quickly : usually) : Number(given);
+  if (!(value > 0)) throw new Error(`not a number above 0: ${given}`);
+  return value;
+};
+const rounds = number(options.rounds, 1, 5);
+const sliceMs = number(options.seconds, 1, 3) * 1_000;
+const records = number(options.records, 2_000, 10_000);
+const keys = number(options.keys, 20_000, 1_000_000);
+const growthMs = number(options['growth-minutes'], 2, 30) * 60_000;
+const cities = quick ? 5_000 : undefined;
+const pace = { rounds, sliceMs, warmUpMs: quick ? 300 : 2_000 };
+
+const allNames = [...ROWS.map(({ name }) => name), ...Object.keys(OWN_CLUSTER_ROWS)];
+const names = options.rows?.split(',') ?? (options.growth ? [] : allNames);
+const unknown = names.filter((name) => !allNames.includes(name));
+if (unknown.length > 0) {
+  throw new Error(`no row is called ${unknown.join(' or ')}: ${allNames.join(', ')}`);
+}
+
+const startedMs = performance.now();
+const tell = (progress: string): void => {
+  const seconds = ((performance.now() - startedMs) / 1_000).toFixed(1).padStart(7);
+  process.stderr.write(`${seconds} s  ${progress}\n`);
+};
+
+const processes = new Processes(options.folder);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  // Leaving is what ends all that was started.
+  process.once(signal, () => process.exit(130));
+}
+
+const etcd = await etcdVersion();
+const machine = machineOf(processes.folder, etcd);
+const results: RowResult[] = [];
+const growth: GrowthPoint[] = [];
+try {
+  await Promise.race([measure(), processes.broken]);
+  tell('done');
+} catch (error) {
+  console.error(error);
+  tell('stopped: what follows is what had been measured before');
+  process.exitCode = 1;
+}
+report();
+process.exit();
+
+async function measure(): Promise<void> {
+  const compared = ROWS.filter(({ name }) => names.includes(name));
+  if (compared.length > 0) results.push(...(await measureCompared(compared, etcd !== undefined)));
+  for (const [name, row] of Object.entries(OWN_CLUSTER_ROWS)) {
+    if (!names.includes(name)) continue;
+    results.push(await row({ processes, rounds, sliceMs, cities, keys, tell }));
+  }
+  if (options.growth) {
+    const setting = { processes, ...pace, withinMs: growthMs, isQuick: quick, tell };
+    await measureGrowth(setting, growth);
+  }
+}
+
+function report(): void {
+  const tables = [machineText(machine)];
+  if (results.length > 0) tables.push(rowsText(results), verdictsText(results));
+  if (growth.length > 0) tables.push(growthText(growth));
+  console.log(tables.filter((table) => table !== '').join('\n'));
+  if (options.json !== undefined) {
+    const settings = { ...pace, records, keys, valueBytes: VALUE_BYTES };
+    const document = { machine, settings, rows: results, growth };
+    writeFileSync(options.json, `${JSON.stringify(document, undefined, 2)}\n`);
+  }
+}
+
+/** The rows that are measured by turns on every system, all of which run all the time. */
+async function measureCompared(rows: readonly Row[], hasEtcd: boolean): Promise<RowResult[]> {
+  tell('starting three nodes');
+  const profileFolder = options.profile;
+  const quorate = await QuorateCluster.start(processes, 'quorate', { size: 3, profileFolder });
+  const strong = quorate.kv;
+  await load('quorate', strong, rows);
+  const rival = hasEtcd ? await startEtcd(rows) : undefined;
+  const isOpen = rows.some(({ task }) => task.kind === 'workload' && task.isOpen === true);
+  const rate =
+    isOpen && rival !== undefined ? await halfOfGreatest(rival.stores.strong) : undefined;
+  if (isOpen && rate === undefined) tell('put-open is left out: it needs etcd to say the rate');
+  const own = { strong, one: strong.with({ consistency: 'ONE' }) };
+  const systems: System[] = [storeSystem('quorate', quorate.pids, own, records, rate)];
+  if (rival !== undefined) {
+    systems.push(storeSystem('etcd', rival.cluster.pids, rival.stores, records, rate));
+  }
+  const limit = rows.some(({ targets }) => targets.some(({ against }) => against === 'limit'));
+  if (limit) systems.push(limitSystem(await Limit.start(processes, records, VALUE_BYTES)));
+  const measured = await measureRows(rows, systems, pace, () => processes.pids, tell);
+  if (profileFolder !== undefined) await profile(rows, systems[0] as System, profileFolder);
+  await Promise.all([quorate.stop(), rival?.cluster.stop()]);
+  return measured;
+}
+
+async function startEtcd(rows: readonly Row[]) {
+  tell('starting three nodes of etcd');
+  const cluster = await EtcdCluster.start(processes);
+  const stores = { strong: cluster.store('linearizable'), one: cluster.store('serializable') };
+  await load('etcd', stores.strong, rows);
+  return { cluster, stores };
+}
+
+async function load(name: string, store: BenchStore, rows: readonly Row[]): Promise<void> {
+  tell(`storing ${records} records in ${name}`);
+  const task = { kind: 'workload', workload: 'get', reads: 'strong', inFlight: 1 } as const;
+  await benchRun(store, task, records, undefined).load(() => {});
+  if (rows.some(({ task: { kind } }) => kind === 'scan')) await loadScanned(store);
+}
+
+/** Operations a second: half of the most puts that etcd was seen to take. */
+async function halfOfGreatest(store: BenchStore): Promise<number> {
+  let greatest = 0;
+  for (const inFlight of [256, 1_024]) {
+    tell(`looking for etcd's greatest rate of puts, ${inFlight} in flight`);
+    const task = { kind: 'workload', workload: 'put', reads: 'strong', inFlight } as const;
+    const work = sliceBySlice(benchRun(store, task, records, undefined));
+    await work(pace.warmUpMs);
+    const { operations, durationMs } = await work(sliceMs);
+    greatest = Math.max(greatest, (operations / durationMs) * 1_000);
+  }
+  tell(`it takes ${Math.round(greatest)} puts a second`);
+  return greatest / 2;
+}
+
+/** One more slice of each row, which is not counted: being profiled costs time. */
+async function profile(rows: readonly Row[], quorate: System, folder: string): Promise<void> {
+  for (const row of rows) {
+    const work = quorate.work(row);
+    if (work === undefined) continue;
+    tell(`profiling ${row.name}`);
+    await work(pace.warmUpMs);
+    const pid = quorate.pids[0] as number;
+    const lines = await profileBoth(row.name, folder, pid, () => work(sliceMs));
+    console.log(`${lines.join('\n')}\n`);
+  }
+}
