@@ -391,8 +391,10 @@ export class World {
       dropped.set(key, laterOf(dropped.get(key) ?? '', version));
     }
     // What a fence hides is not read any more, and is dropped soon.
-    for (const { key, version, tombstone } of this.#stored.values()) {
-      if (!tombstone || version > this.#fences.committedFor(key)) continue;
+    for (const { key, version, tombstone, expiresAtMs } of this.#stored.values()) {
+      const fence = this.#fences.committedFor(key);
+      if (version > fence || !(tombstone || expiresAtMs !== undefined)) continue;
+      if (expiresAtMs !== undefined && expiresAtMs > wallMsOf(fence)) continue;
       dropped.set(key, laterOf(dropped.get(key) ?? '', version));
     }
     return dropped;
@@ -441,6 +443,10 @@ function progressOn(disk: SortedEntries): Progress | undefined {
 
 function nameOf(storeKey: Uint8Array): string {
   return Buffer.from(storeKey).toString('latin1');
+}
+
+function wallMsOf(version: string): number {
+  return parseVersion(version)?.wallMs ?? 0;
 }
 
 function userKeyNamed(name: string): string {
