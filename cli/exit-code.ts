@@ -12,6 +12,8 @@ export const EXIT = {
   timedOut: 6,
   refusedIdentity: 7,
   differs: 8,
+  /** A lock or a leadership was lost while it was needed. */
+  lost: 9,
   /** What shells expect of a command that SIGINT ended. */
   interrupted: 130,
 } as const;

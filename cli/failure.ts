@@ -34,6 +34,8 @@ export interface ErrorView {
   readonly retryable: boolean;
   readonly advice: string;
   readonly node?: string;
+  /** Of a LINEARIZABLE write of unknown outcome. */
+  readonly requestId?: string;
   readonly receipt?: ReceiptView;
 }
 
@@ -74,6 +76,7 @@ export function errorView(error: unknown): ErrorView {
       retryable: error.retryable,
       advice: error.advice,
       ...(error.node !== undefined && { node: error.node }),
+      ...(error.requestId !== undefined && { requestId: error.requestId }),
       ...(error.receipt !== undefined && { receipt: receiptView(error.receipt) }),
     };
   }
@@ -105,8 +108,9 @@ export function errorView(error: unknown): ErrorView {
 export function errorLines(view: ErrorView): string[] {
   const lines = [`error: ${multiline(view.message)} [${view.code}]`];
   if (view.outcome === 'unknown') lines.push('  It may have taken effect, or may still.');
+  if (view.requestId !== undefined) lines.push(`  Ask with: kvctl outcome ${view.requestId}`);
   // A refusal of a field says so in its advice; a failure that can be tried again leaves people wondering.
-  else if (view.retryable) lines.push('  It had no effect.');
+  if (view.outcome !== 'unknown' && view.retryable) lines.push('  It had no effect.');
   for (const replica of view.receipt?.replicas ?? []) lines.push(`  ${replicaLine(replica)}`);
   if (view.advice !== '') lines.push(`  ${view.advice}`);
   return lines;

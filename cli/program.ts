@@ -4,16 +4,20 @@ import pc from 'picocolors';
 import { RELEASE } from '../src/release.js';
 import { batchCommand } from './commands/batch.js';
 import { benchCommand } from './commands/bench.js';
+import { casCommand } from './commands/cas.js';
 import { clockCommand } from './commands/clock.js';
 import { clusterCommand } from './commands/cluster.js';
 import { completeCommand, completionCommand } from './commands/completion.js';
 import { delCommand } from './commands/del.js';
 import { echoServerCommand } from './commands/echo-server.js';
+import { electCommand } from './commands/elect.js';
 import { explainCommand } from './commands/explain.js';
 import { exportCommand } from './commands/export.js';
 import { getCommand } from './commands/get.js';
 import { importCommand } from './commands/import.js';
+import { lockCommand } from './commands/lock.js';
 import { nodeCommand } from './commands/node.js';
+import { outcomeCommand } from './commands/outcome.js';
 import { putCommand } from './commands/put.js';
 import { repairCommand } from './commands/repair.js';
 import { scanCommand } from './commands/scan.js';
@@ -33,7 +37,7 @@ export function createProgram(): Command {
       'after',
       `
 Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 no quorum
-or unavailable, 6 timed out, 7 refused identity, 8 a check found differences.
+or unavailable, 6 timed out, 7 refused identity, 8 a check found differences, 9 a lock was lost.
 
 Examples:
   kvctl put greeting hello
@@ -43,6 +47,10 @@ Examples:
     );
   program.commandsGroup('Keys:');
   for (const command of [getCommand(), putCommand(), delCommand(), scanCommand(), batchCommand()]) {
+    program.addCommand(command);
+  }
+  program.commandsGroup('One after the other (LINEARIZABLE):');
+  for (const command of [casCommand(), lockCommand(), electCommand(), outcomeCommand()]) {
     program.addCommand(command);
   }
   program.commandsGroup('Bulk data and measuring:');
@@ -69,9 +77,13 @@ Examples:
   return program;
 }
 
-/** Commands that read and write no keys, with the global options that mean something to them. Help shows no others. */
+/** Commands for which not all global options mean something, with those that do. Help shows no others. */
 const TO_NODES = ['--endpoints', '--timeout', '--output'];
 const NOT_FOR_KEYS: Readonly<Record<string, readonly string[]>> = {
+  cas: TO_NODES,
+  lock: TO_NODES,
+  elect: TO_NODES,
+  outcome: TO_NODES,
   cluster: TO_NODES,
   node: TO_NODES,
   clock: TO_NODES,

@@ -27,10 +27,7 @@ export function addGlobalOptions(program: Command): Command {
         .default(DEFAULT_ENDPOINTS),
     )
     .addOption(
-      new Option(
-        '--consistency <level>',
-        'how many replicas must answer (default: QUORUM; LINEARIZABLE: not yet)',
-      )
+      new Option('--consistency <level>', 'how many replicas must answer (default: QUORUM)')
         .choices(CONSISTENCY_LEVELS)
         .argParser(levelArgument),
     )
@@ -113,6 +110,18 @@ export function ttlArgument(text: string): number {
   if (ttlMs === undefined) throw new InvalidArgumentError(`It must be ${TTL_RULE}.`);
   return ttlMs;
 }
+
+/** Of locks and elections. */
+export const leaseTtlOption = (): Option =>
+  new Option(
+    '--ttl <duration>',
+    'how long it outlives a holder that has died (default: 10s)',
+  ).argParser(durationArgument);
+
+export const waitOption = (): Option =>
+  new Option('--wait <duration>', 'give up waiting after so long (default: never)').argParser(
+    durationArgument,
+  );
 
 /** For `argParser`: a whole number within bounds. */
 export function countArgument(min: number, max: number): (text: string) => number {

@@ -13,17 +13,20 @@ export interface WrittenView {
   readonly writtenAt: string;
   readonly expiresAt?: string;
   readonly shadowedBy?: string;
+  /** Of a LINEARIZABLE write. */
+  readonly requestId?: string;
   readonly receipt?: ReceiptView;
 }
 
 export function writtenView(key: Uint8Array, written: Written): WrittenView {
-  const { version, expiresAtMs, shadowedBy, receipt } = written;
+  const { version, expiresAtMs, shadowedBy, requestId, receipt } = written;
   return {
     key: bytesToJson(key),
     version: formatVersion(version),
     writtenAt: writtenAt(version),
     ...(expiresAtMs !== undefined && { expiresAt: isoTime(expiresAtMs) }),
     ...(shadowedBy !== undefined && { shadowedBy: formatVersion(shadowedBy) }),
+    ...(requestId !== undefined && { requestId }),
     ...(receipt !== undefined && { receipt: receiptView(receipt) }),
   };
 }
@@ -34,6 +37,11 @@ const COLUMNS: readonly Column<WrittenView>[] = [
   { title: 'WRITTEN AT', cell: (view) => view.writtenAt },
   { title: 'EXPIRES AT', cell: ({ expiresAt = '' }) => expiresAt },
   { title: 'SHADOWED BY', cell: ({ shadowedBy = '' }) => shadowedBy },
+  {
+    title: 'REQUEST ID',
+    // Long, and for the few: who asks for a receipt wants to know everything.
+    cell: ({ receipt, requestId = '' }) => (receipt === undefined ? '' : requestId),
+  },
   {
     title: 'REPLICAS',
     cell: ({ receipt }) => (receipt?.replicas ?? []).map(replicaLine).join('; '),

@@ -3,6 +3,9 @@ import type { Key, Kv } from './kv.js';
 import type { AtomicOptions, Expect, Updated } from './linearizable.js';
 import type { Session } from './session.js';
 
+/** About what a compare-and-set takes, then longer: as long as it takes all that compete. */
+const CONTENTION = { baseMs: 4, maxMs: 250 };
+
 /**
  * What {@link Kv.atomic} does: an optimistic loop, which backs off so that of many that change one key the fast do not keep the
  * slow from it for ever. A loser goes on from what it was told was there, without another read.
@@ -34,7 +37,7 @@ export async function updateAtomically<V>(
     const result = await kv.cas(key, options, next);
     if (result.swapped) return { value: next, version: result.version, changed: true };
     found = result.found;
-    const delayMs = Math.min(session.backoffMs(lost), deadlineMs - session.nowMs());
+    const delayMs = Math.min(session.backoffMs(lost, CONTENTION), deadlineMs - session.nowMs());
     // Whoever cancels meanwhile is answered by the next compare-and-set.
     await session.pause(Math.max(delayMs, 0), signal);
   }

@@ -1,4 +1,4 @@
-import { backoffMs } from '../core/backoff.js';
+import { backoffMs, type Backoff } from '../core/backoff.js';
 import { KvError } from '../core/errors.js';
 import { HybridClock } from '../core/hlc.js';
 import { REPLICA_DRIFT_FACTOR, type Limits, DEFAULT_LIMITS } from '../core/limits.js';
@@ -130,8 +130,8 @@ export class Session {
     this.#hlc?.observe(version);
   }
 
-  backoffMs(retry: number): number {
-    return backoffMs(RETRY_BACKOFF, retry, this.#random.fraction());
+  backoffMs(retry: number, backoff: Backoff = RETRY_BACKOFF): number {
+    return backoffMs(backoff, retry, this.#random.fraction());
   }
 
   /** A number that spreads what has no key of its own over the nodes. */

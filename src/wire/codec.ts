@@ -1,6 +1,5 @@
 import { CONSISTENCY_LEVELS, DEFAULT_CONSISTENCY, type Consistency } from '../core/consistency.js';
 import { invalidArgument } from '../core/errors.js';
-import { decodeExpectation } from '../core/expectation.js';
 import type { Receipt, ReplicaOutcome } from '../core/receipt.js';
 import { MAX_LOGICAL, MAX_WALL_MS, readU32, writeU32, type Version } from '../core/version.js';
 import type { Welcome } from '../io/link.js';
@@ -34,16 +33,6 @@ export function requireConsistency(number: number): Consistency {
     'consistency',
     `${number} is not a level; known are 1 to ${CONSISTENCY_LEVELS.length} (${CONSISTENCY_LEVELS.join(', ')})`,
   );
-}
-
-/** Throws INVALID_ARGUMENT for bytes that are no expectation, and for one at a level that compares nothing. */
-export function checkedExpectation(expect: Uint8Array, level: Consistency): Uint8Array {
-  if (expect.length === 0) return expect;
-  if (level !== 'LINEARIZABLE') {
-    throw invalidArgument('expect', `goes with LINEARIZABLE alone, the level is ${level}`);
-  }
-  if (decodeExpectation(expect) !== undefined) return expect;
-  throw invalidArgument('expect', 'is neither a version, nor a value, nor absence');
 }
 
 export function versionToWire(version: Version): v1.Version.$Properties {

@@ -6,7 +6,7 @@ import type { Clock } from '../io/clock.js';
 import type { CallKind, NodeAnswer, NodeFailure, Welcome } from '../io/link.js';
 import type { Timers } from '../io/timers.js';
 import type { CancellableCall, ChannelHost, ServerChannel } from './channel-server.js';
-import { checkedExpectation, receiptToWire, requireConsistency, welcomeToWire } from './codec.js';
+import { receiptToWire, requireConsistency, welcomeToWire } from './codec.js';
 import { checkHello } from './greeting.js';
 import type { KvBackend, KvOperation } from './kv-backend.js';
 import type { LinkFaults } from './link-faults.js';
@@ -154,11 +154,8 @@ class ChannelOperation implements KvOperation, CancellableCall {
     this.key = call.key;
     this.record = call.record;
     this.minVersion = requireLength(call.version, VERSION_BYTES, 'version');
-    if (this.kind === 'outcome' && this.minVersion.length === 0) {
-      throw invalidArgument('version', 'must be the id of the request that is asked about');
-    }
-    this.level = this.kind === 'outcome' ? 'LINEARIZABLE' : requireConsistency(call.consistency);
-    this.expect = checkedExpectation(call.expect, this.level);
+    this.level = requireConsistency(call.consistency);
+    this.expect = call.expect;
     this.zone = call.zone;
     this.receipt = call.receipt;
     this.traceparent = requireLength(call.traceparent, TRACEPARENT_BYTES, 'traceparent');

@@ -9,13 +9,7 @@ import { encodeVersion, type Version } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
 import type { NodeAnswer, NodeFailure } from '../io/link.js';
 import { sleep, type Timers } from '../io/timers.js';
-import {
-  checkedExpectation,
-  receiptToWire,
-  requireConsistency,
-  versionFromWire,
-  versionToWire,
-} from './codec.js';
+import { receiptToWire, requireConsistency, versionFromWire, versionToWire } from './codec.js';
 import { entryToWire, scanEntryToWire } from './entry-codec.js';
 import type { KvBackend, KvOperation } from './kv-backend.js';
 import { expectationFromWire, FORGOTTEN, linearToReply, outcomeToReply } from './linear-replies.js';
@@ -267,7 +261,7 @@ class KvService {
     const { value, ttlMs, zone, receipt } = write;
     const key = this.#checkedKey(write.key);
     const level = requireConsistency(write.consistency);
-    const expect = checkedExpectation(expectationFromWire(write.expect), level);
+    const expect = expectationFromWire(write.expect);
     const tooLarge = checkValue(value?.length ?? 0, this.#options.limits);
     if (tooLarge !== undefined) throw tooLarge;
     const version = write.version

@@ -99,13 +99,6 @@ describe('the unary calls of Kv', () => {
     expect(gone.found).toBe(false);
   });
 
-  test('what is expected is refused at levels that compare nothing', async () => {
-    const put = client.put(text('k'), text('v'), { expect: { kind: 'absent' } });
-    const error = await failureOf(put);
-    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', outcome: 'none' });
-    expect(error.message).toContain('expect: ');
-  });
-
   test('a LINEARIZABLE write of unknown outcome names what it can be asked for by', async () => {
     node.coordinator.failure = refusedWith('NO_QUORUM', 'too few', 'unknown');
     const at = { consistency: 'LINEARIZABLE', version: version(1_100) } as const;
