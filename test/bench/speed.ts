@@ -17,7 +17,7 @@ import {
   type RowResult,
   type System,
 } from './speed/rounds.js';
-import { ROWS, type Row } from './speed/rows.js';
+import { ROWS, type Row, type Task } from './speed/rows.js';
 import { growthText, machineText, rowsText, verdictsText } from './speed/tables.js';
 import { benchRun, loadScanned, sliceBySlice, VALUE_BYTES } from './speed/work.js';
 
@@ -126,13 +126,13 @@ async function measureCompared(rows: readonly Row[], hasEtcd: boolean): Promise<
   await load('quorate', strong, rows);
   const rival = hasEtcd ? await startEtcd(rows) : undefined;
   const isOpen = rows.some(({ task }) => task.kind === 'workload' && task.isOpen === true);
-  const rate =
-    isOpen && rival !== undefined ? await halfOfGreatest(rival.stores.strong) : undefined;
+  const rate = isOpen && rival !== undefined ? await halfOfGreatest(rival.many) : undefined;
   if (isOpen && rate === undefined) tell('put-open is left out: it needs etcd to say the rate');
-  const own = { strong, one: strong.with({ consistency: 'ONE' }) };
+  const one = strong.with({ consistency: 'ONE' });
+  const own = (task: Task) => (isAtOne(task) ? one : strong);
   const systems: System[] = [storeSystem('quorate', quorate.pids, own, records, rate)];
   if (rival !== undefined) {
-    systems.push(storeSystem('etcd', rival.cluster.pids, rival.stores, records, rate));
+    systems.push(storeSystem('etcd', rival.cluster.pids, rival.storeFor, records, rate));
   }
   const limit = rows.some(({ targets }) => targets.some(({ against }) => against === 'limit'));
   if (limit) systems.push(limitSystem(await Limit.start(processes, records, VALUE_BYTES)));
@@ -145,9 +145,17 @@ async function measureCompared(rows: readonly Row[], hasEtcd: boolean): Promise<
 async function startEtcd(rows: readonly Row[]) {
   tell('starting three nodes of etcd');
   const cluster = await EtcdCluster.start(processes);
-  const stores = { strong: cluster.store('linearizable'), one: cluster.store('serializable') };
-  await load('etcd', stores.strong, rows);
-  return { cluster, stores };
+  const many = cluster.store('linearizable', 'all');
+  const lone = cluster.store('linearizable', 'leader');
+  const serializable = cluster.store('serializable', 'all');
+  const storeFor = (task: Task) =>
+    isAtOne(task) ? serializable : task.inFlight === 1 ? lone : many;
+  await load('etcd', many, rows);
+  return { cluster, many, storeFor };
+}
+
+function isAtOne(task: Task): boolean {
+  return task.kind === 'workload' && task.reads === 'one';
 }
 
 async function load(name: string, store: BenchStore, rows: readonly Row[]): Promise<void> {

@@ -97,18 +97,21 @@ export class EtcdCluster {
   }
 
   /**
-   * Linearizable: asks the leader, which spares etcd to forward what is asked of another node. Serializable: gets ask each
-   * node in turn, as any may answer from what it has.
+   * `leader`: writes and linearizable reads go to the leader, which spares a lone one the way through another node. `all`: each
+   * node is asked in turn, as etcd's own client does, which shares out the work of many. Serializable reads always do that.
    */
-  store(reads: 'linearizable' | 'serializable'): BenchStore {
+  store(reads: 'linearizable' | 'serializable', through: 'leader' | 'all'): BenchStore {
     const serializable = reads === 'serializable';
-    const reader = serializable ? () => this.#next() : () => this.#leader;
+    const leader = () => this.#leader;
+    const next = () => this.#next();
+    const writer = through === 'leader' ? leader : next;
+    const reader = serializable ? next : writer;
     return {
       async get(key) {
         const { kvs } = await call(reader(), RANGE, { key, serializable });
         return kvs?.[0]?.value;
       },
-      put: (key, value) => call(this.#leader, PUT, { key, value }),
+      put: (key, value) => call(writer(), PUT, { key, value }),
       async *scan({ gte, lt, limit }) {
         const range = {
           ...(lt !== undefined && { range_end: lt }),

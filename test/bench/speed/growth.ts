@@ -55,6 +55,13 @@ export async function measureGrowth(setting: GrowthSetting, points: GrowthPoint[
   await growth.keys(steps(KEY_COUNTS));
 }
 
+interface Data {
+  readonly records: number;
+  /** Of them, those that are there already. */
+  readonly present: number;
+  readonly valueBytes: number;
+}
+
 class Growth {
   readonly #setting: GrowthSetting;
   readonly #endMs: number;
@@ -125,7 +132,20 @@ class Growth {
     cluster: QuorateCluster,
     axis: GrowthPoint['axis'],
     size: number,
-    data: { readonly records: number; readonly present: number; readonly valueBytes: number },
+    data: Data,
+  ): Promise<void> {
+    try {
+      await this.#putAndGet(cluster, axis, size, data);
+    } catch (error) {
+      this.#leaveOut(axis, size, error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  async #putAndGet(
+    cluster: QuorateCluster,
+    axis: GrowthPoint['axis'],
+    size: number,
+    data: Data,
   ): Promise<void> {
     const { tell } = this.#setting;
     const patient = cluster.kv.with({ timeoutMs: LOAD_TIMEOUT_MS });
