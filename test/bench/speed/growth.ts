@@ -65,6 +65,8 @@ interface Data {
 class Growth {
   readonly #setting: GrowthSetting;
   readonly #endMs: number;
+  /** How long storing took that was done last. */
+  #msPerKey = 0;
 
   constructor(
     setting: GrowthSetting,
@@ -98,17 +100,14 @@ class Growth {
   async keys(counts: readonly number[]): Promise<void> {
     await this.#withCluster('keys', NODES, async (cluster) => {
       let present = 0;
-      let msPerKey = 0;
       for (const size of counts) {
-        const why = this.#whyNot((size - present) * msPerKey, size - present);
+        const why = this.#whyNot((size - present) * this.#msPerKey, size - present);
         if (why !== undefined) {
           this.#leaveOut('keys', size, why);
           continue;
         }
-        const startedMs = performance.now();
         const data = { records: size, present, valueBytes: VALUE_BYTES };
         await this.#both(cluster, 'keys', size, data);
-        msPerKey = (performance.now() - startedMs) / (size - present);
         present = size;
       }
     });
@@ -155,7 +154,9 @@ class Growth {
       return benchRun(kv, task, data.records, undefined, data.valueBytes);
     };
     tell(`growth: storing records for ${axis} ${size}`);
+    const startedMs = performance.now();
     await runOf(patient, 'put').load(() => {}, data.present);
+    this.#msPerKey = (performance.now() - startedMs) / (data.records - data.present);
     for (const operation of ['put', 'get'] as const) {
       tell(`growth: ${operation} at ${axis} ${size}`);
       const measured = await this.#measure(cluster, sliceBySlice(runOf(cluster.kv, operation)));
