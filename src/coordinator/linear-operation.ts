@@ -1,5 +1,6 @@
 import { backoffMs, type Backoff } from '../core/backoff.js';
 import { KvError, type ErrorCode, type Outcome } from '../core/errors.js';
+import { nextVersion } from '../core/hlc.js';
 import { fenceVersion } from '../core/fence.js';
 import {
   decide,
@@ -10,7 +11,13 @@ import {
 import type { Receipt } from '../core/receipt.js';
 import { versionOf } from '../core/record.js';
 import { WriteTally } from '../core/write-tally.js';
-import { compareVersions, encodeVersion, readVersion, type Version } from '../core/version.js';
+import {
+  compareVersions,
+  encodeVersion,
+  readU32,
+  readVersion,
+  type Version,
+} from '../core/version.js';
 import type { NodeAnswer } from '../io/link.js';
 import type { CancelTimer } from '../io/timers.js';
 import { describeMiss, failure, missCode, replicaOutcome } from './answers.js';
@@ -144,13 +151,10 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
     return operation === this.terms.operation;
   }
 
-  #begin(ballot: Version): void {
+  #begin(stamp: Version): void {
     if (!this.isUnderWay) return;
+    const ballot = this.#ballotFrom(stamp);
     const { context, leases } = this.ports;
-    if (compareVersions(ballot, this.#above) <= 0) {
-      this.#fail('CLOCK_DRIFT', 'a version of the key is too far ahead of the clock of this node');
-      return;
-    }
     const { operation, keyHash, route } = this.terms;
     const { key, deadlineMs, traceparent } = operation;
     const call = { key, keyHash, deadlineMs, traceparent };
@@ -164,6 +168,16 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
     }
     this.#hurryAtMs = context.clock.monotonicMs() + HURRY_MS;
     round.prepare();
+  }
+
+  /**
+   * What the key holds, or has promised, may be further ahead than a clock follows. The next ballot after that then has a writer
+   * of its own, for the stamps of this node come past there once more.
+   */
+  #ballotFrom(stamp: Version): Version {
+    if (compareVersions(stamp, this.#above) > 0) return stamp;
+    const writer = this.ports.random.bytes(8);
+    return nextVersion(this.#above, 0, { hi: readU32(writer, 0), lo: readU32(writer, 4) });
   }
 
   #propose(ballot: Version, record: Uint8Array | undefined, fence: Version): void {

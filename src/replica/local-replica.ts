@@ -149,7 +149,9 @@ export class LocalReplica implements Peer {
     this.#table = table;
     this.#door = new ReplicaDoor({ ...options, nodeId: this.nodeId, hlc: this.hlc });
     this.#known = new KnownRecords(folder.store, log, trees, new CorruptKeys());
-    this.promises = new Promises(folder.promises);
+    this.promises = new Promises(folder.promises, (ballot, nearMs) =>
+      this.#door.judgeBallot(ballot, nearMs),
+    );
     this.#commit = new GroupCommit({
       promises: this.promises,
       known: this.#known,
@@ -299,7 +301,7 @@ export class LocalReplica implements Peer {
   #prepare(call: PrepareCall, slot: number, closed: ReplicaFailure | undefined): void {
     const refusal = this.#stopping
       ? STOPPING
-      : (closed ?? this.#door.judgePrepare(call) ?? this.#commit.prepare(call, slot));
+      : (closed ?? this.#door.judgePlacement(call) ?? this.#commit.prepare(call, slot));
     if (refusal !== undefined) this.#nextTurn.run(() => call.onPrepared(slot, refusal));
   }
 

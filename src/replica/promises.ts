@@ -2,7 +2,7 @@ import { hash32 } from '../core/hash.js';
 import { lastOfLease, leaseRefuses, leaseRefusesBallot } from '../core/lease.js';
 import { partitionOf } from '../core/placement.js';
 import { VERSION_AT } from '../core/record.js';
-import { compareBytesAt, VERSION_BYTES } from '../core/version.js';
+import { compareBytesAt, readWallMs, VERSION_BYTES } from '../core/version.js';
 import type { ApplyCall, PrepareCall, ReplicaFailure } from '../io/peer.js';
 import type { Store, StoreBatch } from '../io/store.js';
 import { KvError } from '../core/errors.js';
@@ -21,6 +21,9 @@ const OVERLOADED = refused(
   'OVERLOADED',
   'too many ballots that were promised have come to nothing yet',
 );
+
+/** Why a ballot is not taken from its coordinator; `nearMs` is how far its key has come already. */
+type JudgeBallot = (ballot: Uint8Array, nearMs: number) => ReplicaFailure | undefined;
 
 interface Promised {
   readonly key: Uint8Array;
@@ -46,7 +49,10 @@ export class Promises {
   /** Of copies that a lease kept out, by the key as text. */
   readonly #keptOut = new Map<string, Uint8Array>();
 
-  constructor(stored: readonly StoredPromise[] = []) {
+  readonly #judgeBallot: JudgeBallot;
+
+  constructor(stored: readonly StoredPromise[] = [], judgeBallot: JudgeBallot = () => undefined) {
+    this.#judgeBallot = judgeBallot;
     for (const { key, ballot } of stored) this.raise(key, hash32(key), ballot);
   }
 
@@ -127,6 +133,12 @@ export class Promises {
       if (leaseRefusesBallot(holds, ballot)) return beaten(lastOfLease(holds));
     }
     if (compareFences(ballot, promisedFence) <= 0) return beaten(promisedFence);
+    const nearMs = Math.max(
+      before === undefined ? 0 : readWallMs(before, 0),
+      holds === undefined ? 0 : readWallMs(holds, VERSION_AT),
+    );
+    const refusal = this.#judgeBallot(ballot, nearMs);
+    if (refusal !== undefined) return refusal;
     if (before === undefined && this.#size >= MAX_PROMISES) return OVERLOADED;
     this.raise(key, keyHash, ballot);
     return undefined;

@@ -1,9 +1,9 @@
 import { admitsCoordinatorStamp, type HybridClock } from '../core/hlc.js';
 import { REPLICA_DRIFT_FACTOR } from '../core/limits.js';
 import { isIntact, VERSION_AT } from '../core/record.js';
-import { readVersion } from '../core/version.js';
+import { readVersion, readWallMs } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
-import type { ApplyCall, PrepareCall, ReplicaFailure } from '../io/peer.js';
+import type { ApplyCall, ReplicaFailure } from '../io/peer.js';
 import { refused } from './failure.js';
 
 const DAMAGED = refused('INVALID_ARGUMENT', 'record: fails its checksum');
@@ -35,11 +35,16 @@ export class ReplicaDoor {
     const refusal = this.judgePlacement(call);
     if (refusal !== undefined) return refusal;
     if (!isIntact(call.keyHash, call.record)) return DAMAGED;
-    return this.#judgeVersion(call.record, VERSION_AT, call.source !== 'copy');
+    // What a round proposes has been judged by the majority that promised its ballot.
+    return this.#judgeVersion(call.record, VERSION_AT, call.source === 'write');
   }
 
-  judgePrepare(call: PrepareCall): ReplicaFailure | undefined {
-    return this.judgePlacement(call) ?? this.#judgeVersion(call.ballot, 0, true);
+  /**
+   * What a ballot must be: within drift, or next to what its key has come to already. A clock may have been wrong when that came,
+   * and the key is not to wait until all others show the same.
+   */
+  judgeBallot(ballot: Uint8Array, nearMs: number): ReplicaFailure | undefined {
+    return this.#judgeVersion(ballot, 0, readWallMs(ballot, 0) > nearMs + 1);
   }
 
   #judgeVersion(bytes: Uint8Array, at: number, isNew: boolean): ReplicaFailure | undefined {

@@ -10,7 +10,7 @@ import type { NodeAnswer } from '../../src/io/link.js';
 import { memoryStoreOpener } from '../../src/io/memory-store.js';
 import type { Peer, PrepareAnswer, ReplicaFailure } from '../../src/io/peer.js';
 import type { LocalReplica } from '../../src/replica/local-replica.js';
-import { IDENTITY, openTestReplica, START_WALL_MS } from '../replica/fixtures.js';
+import { applyOne, IDENTITY, openTestReplica, START_WALL_MS } from '../replica/fixtures.js';
 import { seededRandom } from '../seeded-random.js';
 import { createVirtualTime } from '../virtual-time.js';
 import { bytes, createWorld, getOf, NO_BYTES, operationOf, placementOf, putOf } from './fixture.js';
@@ -71,6 +71,14 @@ class Cluster {
 
   plain(node: number, value: string, version = this.id()): Promise<NodeAnswer> {
     return this.run(node, putOf('k', recordFor(value, version), { receipt: true }));
+  }
+
+  async settle(node: number): Promise<NodeAnswer> {
+    let answer: NodeAnswer | undefined;
+    const deadlineMs = this.time.clock.monotonicMs() + 10_000;
+    void this.#coordinators[node]?.settle(KEY, deadlineMs).then((given) => (answer = given));
+    await this.time.until(() => answer !== undefined, 60_000);
+    return answer as unknown as NodeAnswer;
   }
 
   async get(node: number): Promise<string | undefined> {
@@ -272,6 +280,23 @@ describe('plain requests', () => {
     // A retry finds what it did.
     expect((await cluster.plain(2, 'plain', stamp)).code).toBeUndefined();
     expect(await cluster.get(2)).toBe('plain');
+  });
+
+  test('from a clock far ahead do not keep rounds from the key', async () => {
+    const cluster = await Cluster.start();
+    const far = { ...cluster.id(), wallMs: cluster.time.clock.wallMs() + 60_000 };
+    const copy = { source: 'copy' } as const;
+    for (const replica of cluster.replicas) {
+      await applyOne({ replica, time: cluster.time }, KEY, recordFor('far', far), copy);
+    }
+    // Its id cannot be known not to have been answered, until the clock comes past there.
+    expect((await cluster.put(0, 'a', expectValue('far'))).code).toBe('REFUSED');
+    const ahead = { ...cluster.id(), wallMs: far.wallMs + 1 };
+    for (const node of [0, 1]) await cluster.promise(node, ahead);
+    expect(await cluster.get(1)).toBe('far');
+    expect((await cluster.settle(2)).code).toBeUndefined();
+    for (const { promises } of cluster.replicas) expect(promises.size).toBe(0);
+    expect(await cluster.get(0)).toBe('far');
   });
 
   test('that lie below what a round has chosen are shadowed', async () => {

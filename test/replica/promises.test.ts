@@ -105,6 +105,18 @@ describe('a promised ballot', () => {
   });
 });
 
+describe('a ballot far ahead of the clock', () => {
+  test('is refused, unless the key has come that far already', async () => {
+    const node = await openTestReplica(memoryStoreOpener());
+    const far = 60_000;
+    expect(await prepareOne(node, KEY, ballotAt(far))).toMatchObject({ code: 'CLOCK_DRIFT' });
+    await applyOne(node, KEY, recordOf(KEY, far), { source: 'copy' });
+    expect(await prepareOne(node, KEY, ballotAt(far + 1))).toMatchObject({ kind: 'promised' });
+    expect(await prepareOne(node, KEY, ballotAt(far + 2))).toMatchObject({ kind: 'promised' });
+    expect(await prepareOne(node, KEY, ballotAt(far + 4))).toMatchObject({ code: 'CLOCK_DRIFT' });
+  });
+});
+
 describe('a leased record', () => {
   const leasedAt = at(LEASE_START_MS + 1);
   const within = LEASE_START_MS + LEASE_MS - 1;

@@ -100,15 +100,80 @@ export class SimClient {
     return draft.ended?.version;
   }
 
+  /** The value that was read; undefined when there was none, or the read failed. */
+  async getValue(key: string, ask: Ask): Promise<string | undefined> {
+    const draft = this.#begin({ op: 'get', key, level: ask.level, zone: ask.zone ?? '' });
+    await this.#perform(draft, async () => {
+      const value = await this.#connected().get(key, optionsOf(ask));
+      return { status: 'ok', ...(value === undefined ? {} : { value: tokenOf(value) }) };
+    });
+    return draft.ended?.value;
+  }
+
   /** The version that was written; undefined when the write failed. */
   async put(key: string, ask: Ask, bytes = 0): Promise<string | undefined> {
     const draft = this.#beginPut(key, ask);
     await this.#perform(draft, async () => {
       const value = padded(draft.started.value as string, bytes);
-      const { version } = await this.#connected().put(key, value, optionsOf(ask));
-      return this.#written(draft, formatVersion(version));
+      const written = await this.#connected().put(key, value, optionsOf(ask));
+      return this.#written(draft, formatVersion(written.version), written.shadowedBy);
     });
     return draft.ended?.version;
+  }
+
+  /** Writes (undefined: deletes) at LINEARIZABLE; when nobody knows what became of it, asks as often as not. */
+  async putLinear(key: string, isDelete: boolean, ask: Ask): Promise<void> {
+    const draft = isDelete ? this.#beginDelete(key, ask) : this.#beginPut(key, ask);
+    await this.#perform(draft, () =>
+      this.#orAsked(async () => {
+        const { value } = draft.started;
+        const kv = this.#connected();
+        if (value === undefined) await kv.delete(key, optionsOf(ask));
+        else await kv.put(key, value, optionsOf(ask));
+        return { status: 'ok' };
+      }),
+    );
+  }
+
+  /** The value that the key holds afterwards, as far as it is known; undefined: nothing. */
+  async cas(key: string, expected: string | undefined, ask: Ask): Promise<string | undefined> {
+    const value = this.#world.nextToken();
+    const { level, zone = '', ...options } = ask;
+    const started = { op: 'cas', key, level, zone, value } as const;
+    const draft = this.#begin(expected === undefined ? started : { ...started, expected });
+    let found: string | undefined = expected;
+    await this.#perform(draft, () =>
+      this.#orAsked(async () => {
+        const expect = expected === undefined ? ('absent' as const) : { value: expected };
+        const result = await this.#connected().cas(key, { ...options, expect }, value);
+        found = result.swapped ? value : result.found?.value;
+        return { status: 'ok', swapped: result.swapped };
+      }),
+    );
+    return found;
+  }
+
+  async #orAsked(act: () => Promise<Ended>): Promise<Ended> {
+    try {
+      return await act();
+    } catch (error) {
+      const id = error instanceof KvError ? error.requestId : undefined;
+      if (id === undefined || this.stream.chance(0.5)) throw error;
+      const outcome = await this.#connected()
+        .outcome(id, { timeoutMs: 3_000 })
+        .catch(() => undefined);
+      switch (outcome?.result) {
+        case 'applied':
+          return { status: 'ok', swapped: true };
+        case 'lost':
+          return { status: 'ok', swapped: false };
+        case 'never':
+          return { status: 'fail', code: 'CANCELLED' };
+        case 'forgotten':
+        case undefined:
+          throw error;
+      }
+    }
   }
 
   /** A write whose stamp the caller gives: `agoMs` old, so that it comes after newer ones. */
@@ -132,8 +197,8 @@ export class SimClient {
   async delete(key: string, ask: Ask): Promise<string | undefined> {
     const draft = this.#beginDelete(key, ask);
     await this.#perform(draft, async () => {
-      const { version } = await this.#connected().delete(key, optionsOf(ask));
-      return this.#written(draft, formatVersion(version));
+      const written = await this.#connected().delete(key, optionsOf(ask));
+      return this.#written(draft, formatVersion(written.version), written.shadowedBy);
     });
     return draft.ended?.version;
   }
@@ -294,11 +359,12 @@ export class SimClient {
     }
   }
 
-  #written(draft: Draft, version: string): Ended {
+  #written(draft: Draft, version: string, shadowedBy?: Version): Ended {
     const { key, zone, level } = draft.started;
     const local = level === 'LOCAL_ONE' || level === 'LOCAL_QUORUM';
     const holders = this.#world.holders(key, version, local ? zone : undefined);
-    return { status: 'ok', version, holders };
+    const isShadowed = shadowedBy !== undefined;
+    return { status: 'ok', version, holders, ...(isShadowed ? { isShadowed } : {}) };
   }
 
   /** Whatever is thrown that is no KvError is a defect of the SDK. */

@@ -41,6 +41,8 @@ export interface HistoryEntry {
   /** Of a scan: its range, and what it found in it. */
   readonly range?: { readonly gte: string; readonly lt: string };
   readonly found?: readonly FoundEntry[];
+  /** Of a write: a newer version hid it, or kept it out. */
+  readonly isShadowed?: boolean;
   /** Of a compare-and-set: the value it asked for (absent: none), and whether it was so. */
   readonly expected?: string;
   readonly swapped?: boolean;
@@ -84,6 +86,11 @@ export function observationsOf(history: History, keys: readonly string[]): Obser
   return observations;
 }
 
+/** Whether only LINEARIZABLE workloads use the key. */
+export function isRoundKey(key: string): boolean {
+  return key.startsWith('lin/') || key.startsWith('mix/');
+}
+
 export function isWrite(entry: HistoryEntry): boolean {
   return entry.op === 'put' || entry.op === 'delete';
 }
@@ -111,6 +118,9 @@ export function describeEntry(entry: HistoryEntry): string {
     code === undefined ? status : `${status} ${code}`,
   ];
   if (entry.value !== undefined) parts.push(`value ${entry.value}`);
+  if (entry.op === 'cas')
+    parts.push(`expected ${entry.expected ?? 'nothing'}: ${entry.swapped ? 'swapped' : 'not'}`);
+  if (entry.isShadowed === true) parts.push('shadowed');
   if (entry.version !== undefined) parts.push(`version ${entry.version || 'none'}`);
   if ((entry.stamps?.length ?? 0) > 1) parts.push(`stamps ${entry.stamps?.join(' ')}`);
   return parts.join(', ');

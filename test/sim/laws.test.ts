@@ -48,6 +48,7 @@ function evidence(
 ): Evidence {
   return {
     keys: ['k'],
+    roundKeys: [],
     replicasOf: () => REPLICAS,
     stored: ever,
     copies: new Map(

@@ -172,6 +172,7 @@ export class SimNode {
         if (
           kind === 'apply' ||
           kind === 'read' ||
+          kind === 'prepare' ||
           kind === 'replica-scan' ||
           kind === 'peer-ping' ||
           kind === 'ask'

@@ -18,6 +18,7 @@ export interface Started {
   readonly range?: { readonly gte: string; readonly lt: string };
   readonly foreignStamp?: boolean;
   readonly ttlMs?: number;
+  readonly expected?: string;
 }
 
 export interface Ended {
@@ -27,6 +28,8 @@ export interface Ended {
   readonly version?: string;
   readonly found?: readonly FoundEntry[];
   readonly holders?: number;
+  readonly isShadowed?: boolean;
+  readonly swapped?: boolean;
 }
 
 /** An operation as it goes on. Nothing in it is changed once it has ended. */
@@ -86,7 +89,7 @@ function entryOf(draft: Draft, nowMs: number, endOrder: number): HistoryEntry {
   const { index, process, started, ended, stamps, attempts } = draft;
   const { op, key, level, zone, range, minVersion } = started;
   const isWrite = op === 'put' || op === 'delete';
-  const value = isWrite ? started.value : ended?.value;
+  const value = isWrite || op === 'cas' ? started.value : ended?.value;
   const version = ended?.version;
   return {
     index,
@@ -107,6 +110,9 @@ function entryOf(draft: Draft, nowMs: number, endOrder: number): HistoryEntry {
     ...(minVersion === undefined ? {} : { minVersion }),
     ...(started.ttlMs === undefined ? {} : { ttlMs: started.ttlMs }),
     ...(started.foreignStamp === true ? { foreignStamp: true } : {}),
+    ...(ended?.isShadowed === true ? { isShadowed: true } : {}),
+    ...(started.expected === undefined ? {} : { expected: started.expected }),
+    ...(ended?.swapped === undefined ? {} : { swapped: ended.swapped }),
     ...(ended?.holders === undefined ? {} : { holders: ended.holders }),
     ...(range === undefined ? {} : { range }),
     ...(ended?.found === undefined ? {} : { found: ended.found }),

@@ -12,6 +12,8 @@ export interface Shape {
   readonly members: readonly Member[];
   readonly clients: number;
   readonly keys: readonly string[];
+  /** Those of LINEARIZABLE workloads, of which only law (h) and (d) speak: what is written there gets versions of rounds. */
+  readonly roundKeys: readonly string[];
   /** The mean pause of a client between two operations. */
   readonly thinkMs: number;
   readonly tempo: NetworkTempo;
@@ -56,6 +58,7 @@ export function drawShape(wish: ShapeWish): Shape {
     members,
     clients: wish.clients ?? CLIENTS,
     keys: Array.from({ length: keyCount }, (_, i) => `key/${String(i).padStart(2, '0')}`),
+    roundKeys: ['lin/0', 'lin/1', 'lin/2', 'mix/0', 'mix/1', 'mix/2'],
     thinkMs: stream.pick([40, 80, 160]),
     tempo: {
       delayMs: stream.pick([0.3, 1, 5, 20]),

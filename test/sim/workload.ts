@@ -37,6 +37,20 @@ function forever(step: (client: SimClient, shape: Shape) => Promise<unknown>): W
   };
 }
 
+/** What each client last saw under a key, so that many of its compare-and-sets win. */
+const SEEN = new WeakMap<SimClient, Map<string, string | undefined>>();
+
+async function stepLinear(client: SimClient, key: string): Promise<void> {
+  const { stream } = client;
+  const ask: Ask = { level: 'LINEARIZABLE', timeoutMs: somePatience(stream) };
+  let seen = SEEN.get(client);
+  if (seen === undefined) SEEN.set(client, (seen = new Map()));
+  const choice = stream.fraction();
+  if (choice < 0.4) seen.set(key, await client.cas(key, seen.get(key), ask));
+  else if (choice < 0.6) await client.putLinear(key, stream.chance(0.25), ask);
+  else seen.set(key, await client.getValue(key, ask));
+}
+
 export const WORKLOADS = {
   /** Reads and writes of QUORUM on all keys: what most users do. */
   quorum: forever((client, { keys }) => {
@@ -168,6 +182,24 @@ export const WORKLOADS = {
     const key = client.stream.pick(keys);
     const ask: Ask = { level: 'ONE', timeoutMs: somePatience(client.stream) };
     return client.stream.chance(0.4) ? client.put(key, ask) : client.get(key, ask);
+  }),
+
+  /** Everything that LINEARIZABLE is for, and nothing else, on keys that others leave alone. */
+  linear: forever((client, { roundKeys }) => {
+    const key = client.stream.pick(roundKeys.filter((one) => one.startsWith('lin/')));
+    return stepLinear(client, key);
+  }),
+
+  /** The same, while others write the keys in the plain way. */
+  mixed: forever((client, { roundKeys }) => {
+    const { stream } = client;
+    const key = stream.pick(roundKeys.filter((one) => one.startsWith('mix/')));
+    if (stream.chance(0.6)) return stepLinear(client, key);
+    const level = stream.pick(['ONE', 'QUORUM', 'QUORUM', 'ALL'] as const);
+    const ask: Ask = { level, timeoutMs: somePatience(stream) };
+    const choice = stream.fraction();
+    if (choice < 0.5) return client.put(key, ask);
+    return choice < 0.7 ? client.delete(key, ask) : client.get(key, ask);
   }),
 
   /** Changes its mind: what was sent may happen or not. */

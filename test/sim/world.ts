@@ -327,6 +327,7 @@ export class World {
   evidence(): Evidence {
     return {
       keys: this.shape.keys,
+      roundKeys: this.shape.roundKeys,
       replicasOf: (key) => this.replicasOf(key),
       stored: [...this.#stored.values()],
       copies: new Map(this.nodes.map((node) => [node.id, copiesOn(node)])),

@@ -5,7 +5,7 @@ const LAW = '(d) after healing all replicas are equal';
 /** Law (d). In the end every replica of a key holds the same bytes or nothing, and nobody else holds any. */
 export function checkEqual(evidence: Evidence): Violation[] {
   const violations: Violation[] = [];
-  for (const key of evidence.keys) {
+  for (const key of [...evidence.keys, ...evidence.roundKeys]) {
     if (evidence.damaged.has(key)) continue;
     const places = evidence.replicasOf(key);
     const copies = places.map(({ node }) => {

@@ -4,6 +4,8 @@ import type { HistoryEntry } from '../history.js';
 export interface Evidence {
   /** Every key that the workload used. */
   readonly keys: readonly string[];
+  /** Those of LINEARIZABLE workloads. */
+  readonly roundKeys: readonly string[];
   /** The replicas of a key. */
   replicasOf(key: string): readonly ReplicaPlace[];
   /** Every record that reached a disk, once each. */

@@ -1,4 +1,4 @@
-import type { History, HistoryEntry } from '../history.js';
+import { isRoundKey, isWrite, type History, type HistoryEntry } from '../history.js';
 import type { Violation } from './evidence.js';
 import { settleUnknown } from './unknown-outcomes.js';
 
@@ -24,7 +24,7 @@ export type Judgement = 'linearizable' | 'illegal' | 'undecided';
 export function checkLinearizable(history: History, maxSteps = 2_000_000): Violation[] {
   const byKey = new Map<string, HistoryEntry[]>();
   for (const entry of history) {
-    if (entry.level !== 'LINEARIZABLE' || entry.op === 'scan') continue;
+    if (!isJudged(entry)) continue;
     const list = byKey.get(entry.key);
     if (list === undefined) byKey.set(entry.key, [entry]);
     else list.push(entry);
@@ -42,9 +42,24 @@ export function checkLinearizable(history: History, maxSteps = 2_000_000): Viola
   return violations;
 }
 
+/**
+ * Plain reads of a key promise less than this law asks for. Plain writes are taken in, as what LINEARIZABLE operations may find:
+ * one that a majority holds and nothing hides has taken place, any other may have, or may still.
+ */
+function isJudged(entry: HistoryEntry): boolean {
+  if (entry.level === 'LINEARIZABLE') return entry.op !== 'scan';
+  return isRoundKey(entry.key) && isWrite(entry);
+}
+
+function isKnown(entry: HistoryEntry): boolean {
+  if (entry.status !== 'ok') return false;
+  if (entry.level === 'LINEARIZABLE') return true;
+  return (entry.level === 'QUORUM' || entry.level === 'ALL') && entry.isShadowed !== true;
+}
+
 /** What certainly did not happen, and reads that nobody was told the answer of, say nothing. */
 function callOf(entry: HistoryEntry): RegisterCall[] {
-  const known = entry.status === 'ok';
+  const known = isKnown(entry);
   if (entry.status === 'fail' || (entry.op === 'get' && !known)) return [];
   return [
     {
