@@ -3,8 +3,10 @@ import { DEFAULT_CONSISTENCY } from '../../src/core/consistency.js';
 import { DEFAULT_LIMITS } from '../../src/core/limits.js';
 import type { BenchResult, BenchRun } from '../bench/bench-run.js';
 import type { EchoResult } from '../bench/echo-run.js';
+import { casReport } from '../bench/cas-report.js';
 import { DISTRIBUTIONS, type Distribution } from '../bench/key-chooser.js';
 import type { LatencySummary } from '../bench/latencies.js';
+import { latencyColumns } from '../bench/latency-columns.js';
 import type { Extent } from '../bench/load.js';
 import { WORKLOADS, type Workload, type WorkloadName } from '../bench/workloads.js';
 import { printable } from '../byte-text.js';
@@ -13,10 +15,10 @@ import { formatCount, formatDuration } from '../durations.js';
 import { usageError } from '../failure.js';
 import { jsonText, note, renderTable, writeData, type Column } from '../output.js';
 import { startProgress } from '../progress.js';
-import { countArgument, durationArgument, settingsOf } from '../settings.js';
+import { countArgument, durationArgument, settingsOf, type Settings } from '../settings.js';
 
 interface BenchFlags {
-  readonly workload: WorkloadName;
+  readonly workload: WorkloadName | 'cas';
   readonly records: number;
   readonly operations?: number;
   readonly seconds?: number;
@@ -38,7 +40,9 @@ export function benchCommand(): Command {
   return new Command('bench')
     .description('measure throughput and latency with the workloads of YCSB')
     .addOption(
-      new Option('--workload <name>', 'see below').choices(Object.keys(WORKLOADS)).default('A'),
+      new Option('--workload <name>', 'see below')
+        .choices([...Object.keys(WORKLOADS), 'cas'])
+        .default('A'),
     )
     .addOption(count('--records <n>', 'records that are there', 1, 10_000_000).default(10_000))
     .addOption(count('--operations <n>', 'stop after so many', 1, 1e12))
@@ -69,6 +73,7 @@ Workloads:
 ${Object.entries(WORKLOADS)
   .map(([name, { about, distribution }]) => `  ${name.padEnd(4)} ${about} (${distribution})`)
   .join('\n')}
+  cas  compare-and-sets without contention and LINEARIZABLE gets, by turns with puts and gets at QUORUM (each for --seconds)
 
 A closed loop keeps --in-flight operations under way. With --rate, operations begin on schedule whatever the cluster does,
 and latency counts from when they were due; at most --in-flight are under way, the rest wait. The records stay in the
@@ -81,6 +86,10 @@ Examples:
     .action(async (flags: BenchFlags, command: Command) => {
       const settings = settingsOf(command);
       if (flags.prefix === '') throw usageError('--prefix: must not be empty');
+      if (flags.workload === 'cas') {
+        await measureCas(flags, settings);
+        return;
+      }
       const workload: Workload = WORKLOADS[flags.workload];
       const distribution = flags.distribution ?? workload.distribution;
       const extent = extentOf(flags);
@@ -138,7 +147,7 @@ function extentOf({ operations, seconds, rate }: BenchFlags): Extent {
   return { operations, durationMs };
 }
 
-async function load(run: BenchRun, records: number): Promise<void> {
+async function load(run: Pick<BenchRun, 'load'>, records: number): Promise<void> {
   const progress = startProgress({ verb: 'loaded', items: 'records', total: records });
   try {
     await run.load((stored) => progress.update(stored, stored));
@@ -157,6 +166,36 @@ async function measureAlone(
   note('measuring');
   await run.measure(extent);
   return run.result();
+}
+
+async function measureCas(flags: BenchFlags, settings: Settings): Promise<void> {
+  const { records, valueBytes, inFlight, prefix, seed } = flags;
+  if (flags.rate !== undefined || flags.echo === true || settings.consistency !== undefined) {
+    throw usageError('--workload cas: takes neither --rate nor --echo nor --consistency');
+  }
+  if (!flags.load) throw usageError('--workload cas: loads its records itself');
+  if (records < inFlight) throw usageError('--records: must not be fewer than --in-flight');
+  const result = await withKv(settings, async (kv) => {
+    const { sharedBytesCodec } = await import('../bench/bench-run.js');
+    const { CasRun } = await import('../bench/cas-run.js');
+    const options = { records, valueBytes, inFlight, prefix, seed };
+    const run = new CasRun(kv.withCodec(sharedBytesCodec), options);
+    await load(run, records);
+    note(`warming up for ${formatDuration(flags.warmup)} each`);
+    await run.warmUp(flags.warmup);
+    await run.measure(extentOf(flags), (round, of) => note(`measuring, round ${round} of ${of}`));
+    return run.result();
+  });
+  const format = settings.output ?? 'table';
+  const { measures, ...rest } = result;
+  const view = { workload: 'cas', inFlight, records, valueBytes, measures, ...rest };
+  await writeData(
+    format === 'json' || format === 'jsonl' ? jsonText(format, view) : casReport(result),
+  );
+  for (const [code, times] of Object.entries(result.errors)) {
+    note(`${formatCount(times)} operations failed with ${code}`);
+  }
+  if (result.lost > 0) note(`${formatCount(result.lost)} compare-and-sets lost`);
 }
 
 /** By turns, so that a machine that is slow for a while is slow for both. */
@@ -194,13 +233,7 @@ type Row = readonly [name: string, latency: LatencySummary];
 
 const COLUMNS: readonly Column<Row>[] = [
   { title: 'OPERATION', cell: ([name]) => name },
-  { title: 'COUNT', align: 'right', cell: ([, latency]) => formatCount(latency.count) },
-  { title: 'MEAN', align: 'right', cell: ([, { meanMs }]) => formatMs(meanMs) },
-  { title: 'P50', align: 'right', cell: ([, { p50Ms }]) => formatMs(p50Ms) },
-  { title: 'P90', align: 'right', cell: ([, { p90Ms }]) => formatMs(p90Ms) },
-  { title: 'P99', align: 'right', cell: ([, { p99Ms }]) => formatMs(p99Ms) },
-  { title: 'P99.9', align: 'right', cell: ([, { p999Ms }]) => formatMs(p999Ms) },
-  { title: 'MAX', align: 'right', cell: ([, { maxMs }]) => formatMs(maxMs) },
+  ...latencyColumns<Row>(([, latency]) => latency),
 ];
 
 function report(result: BenchResult, echo: EchoResult | undefined): string {
@@ -212,8 +245,4 @@ function report(result: BenchResult, echo: EchoResult | undefined): string {
       ? ''
       : `, ${timesEcho(result, echo)} times the ${formatCount(echo.perSecond)}/s of a bare gRPC echo`;
   return `${renderTable(COLUMNS, rows)}\n${summary}${compared}\n`;
-}
-
-function formatMs(ms: number): string {
-  return `${ms.toFixed(2)} ms`;
 }

@@ -23,6 +23,7 @@ describe('the examples of the SDK print what their comments say', () => {
     ['consistency', ['written to 3 of 3', '120.00 0']],
     ['many-keys', ['CH/Basel 173000', 'CH/Bern 134000', "[ 'get', 'delete', 'INVALID_ARGUMENT' ]"]],
     ['expiry', ['Ada for 500 ms', 'undefined', 'Grace']],
+    ['one-at-a-time', ['false 3', '0', 'lost', 'true true']],
     [
       'failures',
       ['INVALID_ARGUMENT none true', "[ 'CANCELLED', 'unknown', 'the user left' ]", 'true'],
