@@ -1,7 +1,7 @@
 import { closeSync, fdatasyncSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os';
 import { join } from 'node:path';
-import manifest from '../../../package.json' with { type: 'json' };
+import { RELEASE } from '../../../src/release.js';
 
 /** On what it was measured, and what else the machine did. */
 export interface Machine {
@@ -35,7 +35,7 @@ export function machineOf(folder: string, etcd: string | undefined): Machine {
     memoryGB: Math.round(totalmem() / 1e9),
     kernel: `${type()} ${release()}`,
     node: process.version,
-    quorate: manifest.version,
+    quorate: RELEASE,
     etcd: etcd ?? 'not on the PATH',
     fileSystem: FILE_SYSTEMS[fileSystem] ?? `0x${fileSystem.toString(16)}`,
     syncsPerSecond: syncsPerSecond(folder),
