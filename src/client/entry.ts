@@ -1,5 +1,5 @@
 import { invalidArgument, KvError } from '../core/errors.js';
-import { expiryOf, versionOf, type RecordFields } from '../core/record.js';
+import { changedOf, expiryOf, type RecordFields } from '../core/record.js';
 import type { Receipt } from '../core/receipt.js';
 import type { Version } from '../core/version.js';
 import { decodeText, type Codec } from './codec.js';
@@ -42,9 +42,9 @@ export function entryOf<V>(
   return new StoredEntry(key, value, changedAt(fields), fields.expiresAtMs, receipt);
 }
 
-/** An entry of a scan that asked for keys only, from the head of its record: that says no more than version and expiry. */
+/** An entry of a scan that asked for keys only, from the head of its record. */
 export function keyEntryOf(key: Uint8Array, head: Uint8Array): Entry<undefined> {
-  return new StoredEntry(key, undefined, versionOf(head), expiryOf(head), undefined);
+  return new StoredEntry(key, undefined, changedOf(head), expiryOf(head), undefined);
 }
 
 /** Throws INVALID_ARGUMENT unless it has the shape of a codec. */

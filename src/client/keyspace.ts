@@ -246,9 +246,10 @@ export class Keyspace<V> implements Kv<V> {
     options: AtomicOptions = {},
   ): Promise<Updated<V>> {
     const { timeoutMs } = this.#plan(this.#linear, options);
-    // The caller may reuse the key's bytes while this goes on.
-    const kept = typeof key === 'string' ? key : new Uint8Array(key);
-    return updateAtomically(this, this.#session, kept, update, options, timeoutMs);
+    const stored = this.#storedKey(key);
+    const own = stored.subarray(this.#prefix.length);
+    const turnKey = Buffer.from(stored).toString('latin1');
+    return updateAtomically(this, this.#session, own, update, options, timeoutMs, turnKey);
   }
 
   outcome(

@@ -9,6 +9,7 @@ import type { Linker, Welcome } from '../io/link.js';
 import type { Random } from '../io/random.js';
 import type { CancelTimer, Timers } from '../io/timers.js';
 import { ClusterMap } from './cluster-map.js';
+import { KeyTurns } from './key-turns.js';
 import type { ClusterView } from './kv.js';
 import type { NodeState } from './node-state.js';
 import type { Operation } from './operation.js';
@@ -38,6 +39,7 @@ export class Session {
   readonly map: ClusterMap;
   readonly budget = new RetryBudget();
   readonly underWay: UnderWay;
+  readonly turns = new KeyTurns();
   readonly #timers: Timers;
   readonly #clock: Clock;
   readonly #random: Random;

@@ -25,7 +25,8 @@ import {
  * ```
  *
  * The first 25 bytes are the *header*: enough to compare two records, so replicas exchange headers where the value is not
- * needed. With the expiry, where there is one, it is the *head*: enough to say also whether there is a value. The digest covers the key through its seed, so a record that a disk or a wire moved under another key is seen.
+ * needed. With expiry and last change, where there are any, it is the *head*: enough to say also whether there is a value, and the
+ * version that users see. The digest covers the key through its seed, so a record that a disk or a wire moved under another key is seen.
  * It is one 64-bit hash, not two of 32 bits with different seeds: xxHash32 has differences that cancel under half of all
  * seeds, so those two would often collide together.
  */
@@ -179,6 +180,11 @@ export function expiryOf(head: Uint8Array): number | undefined {
   return hasExpiry(head) ? readWallMs(head, HEADER_BYTES) : undefined;
 }
 
+/** The version at which the value last changed, which is the one that users see. Takes the record or its head. */
+export function changedOf(head: Uint8Array): Version {
+  return readVersion(head, hasChanged(head) ? changedAt(head) : VERSION_AT);
+}
+
 /** True for a plain write as a client may send it: nothing in it that only a LINEARIZABLE round adds. */
 export function isPlainRecord(header: Uint8Array): boolean {
   return ((header[FLAGS_AT] as number) & (CHANGED | LEDGER | LEASED)) === 0;
@@ -202,18 +208,27 @@ export function headerOf(record: Uint8Array): Uint8Array {
   return record.length === HEADER_BYTES ? record : record.subarray(0, HEADER_BYTES);
 }
 
-/** The header, and with it the expiry where there is one: 25 or 31 bytes, as a view. */
+/** The header, and with it expiry and last change where there are any: 25 to 47 bytes, as a view. */
 export function headOf(record: Uint8Array): Uint8Array {
   const bytes = headBytes(record);
   return record.length === bytes ? record : record.subarray(0, bytes);
 }
 
-/** Whether there are bytes enough for a head: what is shorter says neither what version it is nor when it expires. */
+/** Whether there are bytes enough for a head: what is shorter says not all that a head says. */
 export function isHead(bytes: Uint8Array): boolean {
   return bytes.length >= HEADER_BYTES && bytes.length >= headBytes(bytes);
 }
 
 function headBytes(header: Uint8Array): number {
+  return changedAt(header) + (hasChanged(header) ? VERSION_BYTES : 0);
+}
+
+function hasChanged(header: Uint8Array): boolean {
+  return ((header[FLAGS_AT] as number) & CHANGED) !== 0;
+}
+
+/** Where the version of the last change begins, where there is one. */
+function changedAt(header: Uint8Array): number {
   return hasExpiry(header) ? HEADER_BYTES + EXPIRY_BYTES : HEADER_BYTES;
 }
 

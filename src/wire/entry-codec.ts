@@ -1,5 +1,5 @@
 import { KvError } from '../core/errors.js';
-import { decodeRecord, expiryOf, versionOf, type RecordFields } from '../core/record.js';
+import { changedOf, decodeRecord, expiryOf, type RecordFields } from '../core/record.js';
 import { versionToWire } from './codec.js';
 import type { v1 } from './messages.js';
 
@@ -19,7 +19,7 @@ export function scanEntryToWire(
   keysOnly: boolean,
 ): v1.ScanEntry.$Properties {
   if (!keysOnly) return { key, ...valueFields(fieldsOf(record)) };
-  const version = versionToWire(versionOf(record));
+  const version = versionToWire(changedOf(record));
   const expiresAtMs = expiryOf(record);
   return expiresAtMs === undefined ? { key, version } : { key, version, expiresAtMs };
 }

@@ -228,6 +228,26 @@ describe('changes on top of compare-and-set', () => {
     expect(Buffer.from(held?.value ?? []).toString()).toMatch(/^other/);
   });
 
+  test('of one connection have turns on a key, and each its own time', async () => {
+    const cluster = new FakeCluster();
+    const kv = await cluster.connect();
+    const counter = kv.counter('n');
+    const adds = Array.from({ length: 20 }, () => counter.add());
+    const sums = await resultUnderTime(cluster, Promise.all(adds));
+    expect(sums).toEqual(sums.map((_, at) => at + 1));
+    expect(cluster.sent).toHaveLength(40);
+    for (const node of cluster.nodes) node.behaviour = HANG;
+    const first = outcomeUnderTime(cluster, counter.add(1, { timeoutMs: 5_000 }));
+    const startMs = cluster.time.clock.monotonicMs();
+    const late = await outcomeUnderTime(cluster, counter.add(1, { timeoutMs: 300 }));
+    expect(late).toMatchObject({ code: 'TIMED_OUT', outcome: 'none' });
+    expect(cluster.time.clock.monotonicMs() - startMs).toBeLessThan(400);
+    for (const node of cluster.nodes) node.behaviour = { kind: 'serve' };
+    const next = outcomeUnderTime(cluster, counter.add(1));
+    expect(await first).toBe(21);
+    expect(await next).toBe(22);
+  });
+
   test('take nothing for a counter that is none', async () => {
     const cluster = new FakeCluster();
     const kv = await cluster.connect();
