@@ -4,6 +4,7 @@ import { checkExpiry, expiredAnswer, expiryAfter, isExpired } from '../../src/co
 import { hash32 } from '../../src/core/hash.js';
 import { MAX_TTL_MS } from '../../src/core/limits.js';
 import {
+  changedOf,
   compareRecords,
   decodeRecord,
   encodeRecord,
@@ -15,7 +16,12 @@ import {
   isIntact,
   type RecordFields,
 } from '../../src/core/record.js';
-import { compareVersions, MAX_WALL_MS, type Version } from '../../src/core/version.js';
+import {
+  compareVersions,
+  MAX_WALL_MS,
+  VERSION_BYTES,
+  type Version,
+} from '../../src/core/version.js';
 import { keys, LAW, recordFields } from './arbitraries.js';
 
 const KEY = Buffer.from('k');
@@ -40,12 +46,14 @@ describe('a record with an expiry', () => {
     );
   });
 
-  test('says in its head what it says in whole: which version it is, and when it expires', () => {
+  test('says in its head what it says in whole: which version users see, and when it expires', () => {
     fc.assert(
       fc.property(keys, recordFields, moments, (key, fields, nowMs) => {
         const record = encodeRecord(key, fields);
         const head = headOf(record);
-        expect(head.length).toBe(HEADER_BYTES + (fields.expiresAtMs === undefined ? 0 : 6));
+        expect(headOf(head)).toBe(head);
+        expect(head.length).toBeLessThanOrEqual(HEADER_BYTES + 6 + VERSION_BYTES);
+        expect(changedOf(head)).toEqual(fields.changed ?? fields.version);
         expect(isHead(head) && isHead(record)).toBe(true);
         expect(isHead(head.subarray(0, -1))).toBe(false);
         expect(expiryOf(head)).toBe(fields.expiresAtMs);

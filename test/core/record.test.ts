@@ -2,17 +2,13 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { hash32 } from '../../src/core/hash.js';
 import {
-  changedOf,
   compareRecords,
   decodeRecord,
   DIGEST_BYTES,
   encodeRecord,
-  expiryOf,
   formatDigest,
   HEADER_BYTES,
   headerOf,
-  headOf,
-  isHead,
   isIntact,
   isPlainRecord,
   isTombstone,
@@ -55,20 +51,6 @@ describe('a record', () => {
         expect({ ...decoded, value: new Uint8Array(decoded.value) }).toEqual(fields);
         expect(isIntact(hash32(key), record)).toBe(true);
         expect(encodeRecord(key, decoded)).toEqual(record);
-      }),
-      LAW,
-    );
-  });
-
-  test('says in its head what its users see: version and expiry', () => {
-    fc.assert(
-      fc.property(keys, recordFields, (key, fields) => {
-        const head = headOf(encodeRecord(key, fields));
-        expect(headOf(head)).toBe(head);
-        expect(isHead(head)).toBe(true);
-        expect(isHead(head.subarray(0, head.length - 1))).toBe(false);
-        expect(changedOf(head)).toEqual(fields.changed ?? fields.version);
-        expect(expiryOf(head)).toBe(fields.expiresAtMs);
       }),
       LAW,
     );
