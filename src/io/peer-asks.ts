@@ -36,6 +36,15 @@ export interface Asks {
   readonly 'commit-fence': { readonly request: FenceSettlement; readonly reply: Done };
   /** It will never be committed anywhere: the seal is taken off. Refused when `promised` is not what is promised. */
   readonly 'release-fence': { readonly request: FenceSettlement; readonly reply: Done };
+  /** The ballots that it has promised and that nothing has followed yet: what a replica that has forgotten takes over. */
+  readonly promises: {
+    readonly request: {
+      readonly partitions: PartitionSet;
+      /** Of keys after this one; empty: of all. */
+      readonly after: Uint8Array;
+    };
+    readonly reply: PromisesReply;
+  };
   /** The first look of anti-entropy: the digests of partitions, unless all of them together are equal. */
   readonly digests: {
     readonly request: {
@@ -154,6 +163,16 @@ export interface IntroductionReply extends Progress {
 }
 
 export type ReplicaState = 'serving' | 'waiting' | 'refilling';
+
+export interface PromisesReply {
+  readonly kind: 'reply';
+  /** In order. */
+  readonly keys: readonly Uint8Array[];
+  /** For each key 16 bytes. */
+  readonly ballots: readonly Uint8Array[];
+  /** Further ones come after the last of these keys. */
+  readonly more: boolean;
+}
 
 export interface KeysReply {
   readonly kind: 'reply';

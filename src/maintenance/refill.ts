@@ -19,6 +19,7 @@ import { PARTITIONS } from '../core/placement.js';
 import { encodeRecord, versionOf } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
 import { isReplicaFailure, type Peer, type ReplicaFailure, type ReplicaPage } from '../io/peer.js';
+import type { AskReply } from '../io/peer-asks.js';
 import { sleep, type Timers } from '../io/timers.js';
 import { applyAll } from './apply-all.js';
 import { exchange } from './exchange.js';
@@ -48,10 +49,19 @@ export interface RefilledFences {
   adopt(partition: number, state: FenceState): Promise<void>;
 }
 
+/** The promises of the own replica (replica/promise-answers.ts). */
+export interface RefilledPromises {
+  setAside(): void;
+  adopt(
+    promises: readonly { readonly key: Uint8Array; readonly ballot: Uint8Array }[],
+  ): Promise<void>;
+}
+
 export interface RefillPorts {
   /** The own replica, which serves nobody meanwhile. */
   readonly self: Peer;
   readonly fences: RefilledFences;
+  readonly promises: RefilledPromises;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly placementVersion: () => number;
@@ -71,6 +81,8 @@ export class Refill {
 
   /** By partition the greatest fences of its sources. */
   readonly #fences: (FenceState | undefined)[] = [];
+  /** What the sources have promised. */
+  readonly #promises: { readonly key: Uint8Array; readonly ballot: Uint8Array }[] = [];
   /** How many sources each partition has had, to the end. */
   readonly #sources = new Uint8Array(PARTITIONS);
   readonly #alone = new HeldAlone();
@@ -79,6 +91,7 @@ export class Refill {
     this.#ports = ports;
     this.#signal = signal;
     ports.fences.setAside();
+    ports.promises.setAside();
   }
 
   /**
@@ -88,8 +101,11 @@ export class Refill {
   async from(source: Peer, partitions: PartitionSet): Promise<string | undefined> {
     const begun = (this.#begun ??= await this.#nonEmpty());
     if (begun === undefined) return 'the own folder cannot be read';
-    // Before anything is read there: what is missing then was passed by these fences, or never was.
-    const unheard = await this.#hearFences(source, partitions);
+    // Before anything is read there: what is missing then was passed by these fences, or never was; and what was promised is told,
+    // or is followed by a record that is read.
+    const unheard =
+      (await this.#hearFences(source, partitions)) ??
+      (await this.#hearPromises(source, partitions));
     if (unheard !== undefined) return `${source.nodeId}: ${unheard.message}`;
     const untouched = difference(partitions, begun);
     if (countPartitions(untouched) > 0) {
@@ -124,10 +140,11 @@ export class Refill {
     if (failure !== undefined) return failure.message;
     try {
       await Promise.all(
-        this.#fences.map((fences, partition) =>
-          fences === undefined ? undefined : this.#ports.fences.adopt(partition, fences),
+        this.#fences.flatMap((fences, partition) =>
+          fences === undefined ? [] : [this.#ports.fences.adopt(partition, fences)],
         ),
       );
+      await this.#ports.promises.adopt(this.#promises);
       return undefined;
     } catch (error) {
       if (!(error instanceof KvError)) throw error;
@@ -144,6 +161,25 @@ export class Refill {
     for (const [at, partition] of heard.entries()) {
       const fences = readFences(reply.fences, at * FENCE_STATE_BYTES);
       this.#fences[partition] = joinFences(this.#fences[partition] ?? NO_FENCES, fences);
+    }
+    return undefined;
+  }
+
+  async #hearPromises(source: Peer, partitions: PartitionSet): Promise<ReplicaFailure | undefined> {
+    let after: Uint8Array | undefined = NO_BYTES;
+    while (after !== undefined) {
+      const deadlineMs = this.#ports.clock.monotonicMs() + CALL_TIMEOUT_MS;
+      const reply: AskReply<'promises'> | ReplicaFailure = await source.ask(
+        'promises',
+        { partitions, after },
+        deadlineMs,
+      );
+      if (isReplicaFailure(reply)) return reply;
+      for (const [i, ballot] of reply.ballots.entries()) {
+        const key = Uint8Array.from(reply.keys[i] as Uint8Array);
+        this.#promises.push({ key, ballot: Uint8Array.from(ballot) });
+      }
+      after = reply.more ? reply.keys.at(-1) : undefined;
     }
     return undefined;
   }

@@ -43,6 +43,7 @@ import { KnownRecords } from './known-records.js';
 import { scanPage } from './range-scan.js';
 import { PEERS_KEY, seal } from './meta.js';
 import { NextTurn } from './next-turn.js';
+import { PromiseAnswers } from './promise-answers.js';
 import { Promises } from './promises.js';
 import { ReadGather } from './read-gather.js';
 import { loadTrees, saveTrees } from './saved-trees.js';
@@ -116,6 +117,7 @@ export class LocalReplica implements Peer {
   readonly fences: Fences;
   /** Which ballots it has promised. */
   readonly promises: Promises;
+  readonly promiseAnswers: PromiseAnswers;
   readonly #options: LocalReplicaOptions;
   readonly #folder: DataFolder;
   readonly #commit: GroupCommit;
@@ -149,9 +151,7 @@ export class LocalReplica implements Peer {
     this.#table = table;
     this.#door = new ReplicaDoor({ ...options, nodeId: this.nodeId, hlc: this.hlc });
     this.#known = new KnownRecords(folder.store, log, trees, new CorruptKeys());
-    this.promises = new Promises(folder.promises, (ballot, nearMs) =>
-      this.#door.judgeBallot(ballot, nearMs),
-    );
+    this.promises = new Promises(folder.promises, this.#door.judgeBallot);
     this.#commit = new GroupCommit({
       promises: this.promises,
       known: this.#known,
@@ -208,6 +208,7 @@ export class LocalReplica implements Peer {
       ask: (kind, request, deadlineMs) => this.#asks.ask(kind, request, deadlineMs),
     };
     this.introductions.answerOn(this);
+    this.promiseAnswers = new PromiseAnswers(this, this.#commit);
     this.compared.answerOn(this);
     this.fences = new Fences({
       table,

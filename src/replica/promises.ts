@@ -1,5 +1,7 @@
 import { hash32 } from '../core/hash.js';
 import { lastOfLease, leaseRefuses, leaseRefusesBallot } from '../core/lease.js';
+import { compareKeys } from '../core/key-range.js';
+import { hasPartition, type PartitionSet } from '../core/partition-set.js';
 import { partitionOf } from '../core/placement.js';
 import { VERSION_AT } from '../core/record.js';
 import { compareBytesAt, readWallMs, VERSION_BYTES } from '../core/version.js';
@@ -50,6 +52,7 @@ export class Promises {
   readonly #keptOut = new Map<string, Uint8Array>();
 
   readonly #judgeBallot: JudgeBallot;
+  #isEnforced = true;
 
   constructor(stored: readonly StoredPromise[] = [], judgeBallot: JudgeBallot = () => undefined) {
     this.#judgeBallot = judgeBallot;
@@ -74,8 +77,30 @@ export class Promises {
     }
   }
 
+  /** All of these partitions with keys after that one, in the order of keys. */
+  sorted(partitions: PartitionSet, after: Uint8Array): readonly StoredPromise[] {
+    const found: StoredPromise[] = [];
+    for (const [keyHash, first] of this.#byHash) {
+      if (!hasPartition(partitions, partitionOf(keyHash))) continue;
+      for (let one: Promised | undefined = first; one !== undefined; one = one.next) {
+        if (compareKeys(one.key, after) > 0) found.push(one);
+      }
+    }
+    return found.sort((a, b) => compareKeys(a.key, b.key));
+  }
+
+  /** Nothing is kept out for them until {@link enforce}: the replica has forgotten, and takes what others hold. */
+  setAside(): void {
+    this.#isEnforced = false;
+  }
+
+  enforce(): void {
+    this.#isEnforced = true;
+  }
+
   /** Why a record that would win over what is held (`holds`, a header or more) is not taken; undefined: it may be. */
   judge(call: ApplyCall, holds: Uint8Array | undefined): ReplicaFailure | undefined {
+    if (!this.#isEnforced) return undefined;
     if (this.#size > 0) {
       const ballot = this.of(call.key, call.keyHash);
       if (

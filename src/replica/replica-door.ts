@@ -43,9 +43,8 @@ export class ReplicaDoor {
    * What a ballot must be: within drift, or next to what its key has come to already. A clock may have been wrong when that came,
    * and the key is not to wait until all others show the same.
    */
-  judgeBallot(ballot: Uint8Array, nearMs: number): ReplicaFailure | undefined {
-    return this.#judgeVersion(ballot, 0, readWallMs(ballot, 0) > nearMs + 1);
-  }
+  readonly judgeBallot = (ballot: Uint8Array, nearMs: number): ReplicaFailure | undefined =>
+    this.#judgeVersion(ballot, 0, readWallMs(ballot, 0) > nearMs + 1);
 
   #judgeVersion(bytes: Uint8Array, at: number, isNew: boolean): ReplicaFailure | undefined {
     const version = readVersion(bytes, at);

@@ -7,6 +7,7 @@ import {
 } from '../core/hash-tree.js';
 import { countPartitions } from '../core/partition-set.js';
 import { HEADER_BYTES } from '../core/record.js';
+import { VERSION_BYTES } from '../core/version.js';
 import {
   DONE,
   type AskKind,
@@ -146,6 +147,22 @@ const FORMS: { readonly [K in AskKind]: ReplyForm<K> } = {
       kind: 'reply',
       members: rumoursFromWire(members, 'members'),
     }),
+  },
+  promises: {
+    toWire: ({ keys, ballots, more }): v1.PromisesReply.$Properties => ({
+      keys: [...keys],
+      ballots: Buffer.concat(ballots),
+      more,
+    }),
+    fromWire: ({ keys, ballots, more }: v1.PromisesReply) => {
+      const bytes = requireBytes(ballots, VERSION_BYTES * keys.length, 'ballots');
+      return {
+        kind: 'reply',
+        keys,
+        ballots: keys.map((_, i) => bytes.subarray(i * VERSION_BYTES, (i + 1) * VERSION_BYTES)),
+        more,
+      };
+    },
   },
 };
 

@@ -37,6 +37,7 @@ export type AskField = keyof Pick<
   | 'owe'
   | 'probe'
   | 'members'
+  | 'promises'
 >;
 
 export const FIELD_OF_ASK: Readonly<Record<AskKind, AskField>> = {
@@ -53,6 +54,7 @@ export const FIELD_OF_ASK: Readonly<Record<AskKind, AskField>> = {
   owe: 'owe',
   probe: 'probe',
   members: 'members',
+  promises: 'promises',
 };
 
 const KIND_OF_FIELD = new Map<string, AskKind>(
@@ -147,6 +149,13 @@ const FORMS: { readonly [K in AskKind]: RequestForm<K> } = {
   members: {
     toWire: (): v1.MembersRequest.$Properties => ({}),
     fromWire: (_: v1.MembersRequest, from) => ({ from }),
+  },
+  promises: {
+    toWire: ({ partitions, after }): v1.PromisesRequest.$Properties => ({ partitions, after }),
+    fromWire: ({ partitions, after }: v1.PromisesRequest) => ({
+      partitions: requirePartitions(partitions),
+      after,
+    }),
   },
 };
 

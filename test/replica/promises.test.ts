@@ -117,6 +117,43 @@ describe('a ballot far ahead of the clock', () => {
   });
 });
 
+describe('a replica that has forgotten', () => {
+  test('takes every copy until it has what others have promised, and keeps that beside its own', async () => {
+    const disk = memoryStoreOpener();
+    const [source, forgot] = [
+      await openTestReplica(memoryStoreOpener()),
+      await openTestReplica(disk),
+    ];
+    for (const name of ['a', 'b', 'c']) await prepareOne(source, bytes(name), ballotAt(10));
+    await prepareOne(forgot, KEY, ballotAt(20));
+    const { promiseAnswers } = forgot.replica;
+    promiseAnswers.setAside();
+    const copy = await applyOne(forgot, KEY, recordOf(KEY, 5), { source: 'copy' });
+    expect(copy).toEqual({ kind: 'applied' });
+    const partitions = new Uint8Array(32).fill(0xff);
+    const told = await source.replica.ask(
+      'promises',
+      { partitions, after: bytes('a') },
+      Number.POSITIVE_INFINITY,
+    );
+    if (told.kind !== 'reply') throw new Error(told.message);
+    expect(told.keys.map((key) => Buffer.from(key).toString())).toEqual(['b', 'c']);
+    const adopted = promiseAnswers.adopt(
+      told.keys.map((key, i) => ({ key, ballot: told.ballots[i] as Uint8Array })),
+    );
+    await forgot.time.settle();
+    await adopted;
+    await closeReplica(forgot);
+    const after = await openTestReplica(disk);
+    for (const [key, atMs] of [
+      [KEY, 19],
+      [bytes('b'), 9],
+    ] as const) {
+      expect(await applyOne(after, key, recordOf(key, atMs))).toMatchObject({ kind: 'refused' });
+    }
+  });
+});
+
 describe('a leased record', () => {
   const leasedAt = at(LEASE_START_MS + 1);
   const within = LEASE_START_MS + LEASE_MS - 1;

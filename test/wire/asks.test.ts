@@ -88,6 +88,17 @@ const ASKS: {
   },
   'commit-fence': { request: settlements, replyTo: () => done },
   'release-fence': { request: settlements, replyTo: () => done },
+  promises: {
+    request: fc.record({ partitions: partitionSets, after: fc.uint8Array({ maxLength: 30 }) }),
+    replyTo: () =>
+      fc
+        .record({
+          kind: reply,
+          ballots: fc.array(bytes(16), { maxLength: 8 }),
+          more: fc.boolean(),
+        })
+        .map((said) => ({ ...said, keys: said.ballots.map((_, i) => text(`k${i}`)) })),
+  },
   digests: {
     request: fc.record({
       from: fc.constant('n2'),
