@@ -17,6 +17,7 @@ import type { Defect } from './defect.js';
 import type { FaultName } from './faults.js';
 import type { SimProcess } from './process.js';
 import { REPAIR_DEFECTS } from './repair-defects.js';
+import { ROUND_DEFECTS } from './round-defects.js';
 import type { Shape } from './shape.js';
 import type { WorkloadName } from './workload.js';
 import {
@@ -276,7 +277,7 @@ export const DEFECTS: readonly KnownDefect[] = [
     linker(linker) {
       const sent = new Map<string, number>();
       return wrapLinker(linker, (call, link) => {
-        if (call.kind === 'get') {
+        if (call.kind !== 'put') {
           link.send(call);
           return;
         }
@@ -300,7 +301,7 @@ export const DEFECTS: readonly KnownDefect[] = [
       const sent = new Set<string>();
       return wrapLinker(linker, (call, link) => {
         const name = nameOf(call.key);
-        if (call.kind === 'get' || sent.has(name)) {
+        if (call.kind !== 'put' || sent.has(name)) {
           sent.delete(name);
           link.send(call);
           return;
@@ -379,6 +380,7 @@ export const DEFECTS: readonly KnownDefect[] = [
       ),
   },
   ...REPAIR_DEFECTS,
+  ...ROUND_DEFECTS,
 ];
 
 /** A record that can be read, and whatever is no record. */
@@ -390,7 +392,7 @@ function readable(key: Uint8Array, value: Uint8Array | undefined): Uint8Array | 
 /** Every SDK stamps as if it were the same process, on a clock that ticks ten times a second: equal versions are common. */
 export function cloneWriters(linker: Linker): Linker {
   return wrapLinker(linker, (call, link) => {
-    if (call.kind === 'get') {
+    if (call.kind !== 'put') {
       link.send(call);
       return;
     }
