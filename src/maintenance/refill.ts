@@ -101,12 +101,9 @@ export class Refill {
   async from(source: Peer, partitions: PartitionSet): Promise<string | undefined> {
     const begun = (this.#begun ??= await this.#nonEmpty());
     if (begun === undefined) return 'the own folder cannot be read';
-    // Before anything is read there: what is missing then was passed by these fences, or never was; and what was promised is told,
-    // or is followed by a record that is read.
-    const unheard =
-      (await this.#hearFences(source, partitions)) ??
-      (await this.#hearPromises(source, partitions));
-    if (unheard !== undefined) return `${source.nodeId}: ${unheard.message}`;
+    // Before anything is read there: what was promised is told, or is followed by a record that is read.
+    const untold = await this.#hearPromises(source, partitions);
+    if (untold !== undefined) return `${source.nodeId}: ${untold.message}`;
     const untouched = difference(partitions, begun);
     if (countPartitions(untouched) > 0) {
       const failure = await this.#copyPages(source, untouched);
@@ -115,6 +112,9 @@ export class Refill {
     }
     const problem = await this.#compare(source, partitions);
     if (problem !== undefined) return problem;
+    // After everything was read there: what was missing had been passed by these fences by then, or never was.
+    const unheard = await this.#hearFences(source, partitions);
+    if (unheard !== undefined) return `${source.nodeId}: ${unheard.message}`;
     for (const partition of listed(partitions)) {
       this.#sources[partition] = (this.#sources[partition] ?? 0) + 1;
     }

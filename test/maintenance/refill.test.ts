@@ -1,0 +1,54 @@
+import { describe, expect, test } from 'vitest';
+import { hash32 } from '../../src/core/hash.js';
+import { partitionOf } from '../../src/core/placement.js';
+import { encodeVersion } from '../../src/core/version.js';
+import { isReplicaFailure } from '../../src/io/peer.js';
+import { Refill } from '../../src/maintenance/refill.js';
+import { applyCall, bytes, recordOf, START_WALL_MS } from '../replica/fixtures.js';
+import { wrapPeer } from '../sim/wrap.js';
+import { ALL_PARTITIONS, put, ThreeReplicas } from './three-replicas.js';
+
+const KEY = 'k';
+const PARTITION = partitionOf(hash32(bytes(KEY)));
+
+describe('a refill', () => {
+  test('that misses what its source drops meanwhile takes over the fence under which it was dropped', async () => {
+    const three = await ThreeReplicas.open();
+    await three.hold(1, [{ ...put(KEY, 500), tombstone: true }]);
+    await three.time.advance(10 * 60_000);
+    const wallMs = START_WALL_MS + 1_000;
+    const fence = encodeVersion({ wallMs, logical: 0, writerHi: 0, writerLo: 1 });
+    const source = three.of(1);
+    const request = { partition: PARTITION, fence };
+    const promise = await three.finish(source.ask('promise-fence', request, Infinity));
+    if (isReplicaFailure(promise)) throw new Error(promise.message);
+
+    const { clock, timers } = three.time;
+    const self = three.of(0);
+    const far = three.far(1);
+    let isCommitted = false;
+    const busy = wrapPeer(far, {
+      // The replica sealed it before it forgot, so the vote goes on without it.
+      async scan(scan, deadlineMs) {
+        if (!isCommitted) {
+          isCommitted = true;
+          await source.ask('seal-fence', { ...request, mark: promise.mark }, Infinity);
+          await source.ask('commit-fence', { ...request, promised: fence }, Infinity);
+        }
+        return source.scan(scan, deadlineMs);
+      },
+    });
+    const ports = { self, fences: self.fences, clock, timers, placementVersion: () => 1 };
+    const refill = new Refill(ports, new AbortController().signal);
+    expect(await three.finish(refill.from(busy, ALL_PARTITIONS))).toBeUndefined();
+    expect(await three.finish(refill.finish())).toBeUndefined();
+    expect(isCommitted).toBe(true);
+
+    // A copy of what was deleted, on its way since before it was.
+    const old = applyCall(bytes(KEY), recordOf(bytes(KEY), 0), { source: 'copy' });
+    self.apply(old, 0);
+    await three.time.until(() => old.answers.length > 0, 1_000);
+    expect(old.answers[0]?.kind).toBe('refused');
+    expect(await three.contents(0)).toEqual(new Map());
+  });
+});
