@@ -11,6 +11,10 @@ const ALWAYS_ANSWERED: ReadonlySet<AskKind> = new Set([
   'probe',
 ]);
 
+export function isAlwaysAnswered(kind: AskKind): boolean {
+  return ALWAYS_ANSWERED.has(kind);
+}
+
 /** Hands each ask to what answers its kind. */
 export class AskDesk {
   readonly #handlers: Partial<AskHandlers> = {};
@@ -26,7 +30,7 @@ export class AskDesk {
     deadlineMs: number,
     closed?: ReplicaFailure,
   ): Promise<AskReply<K> | ReplicaFailure> {
-    if (closed === STOPPING || (closed !== undefined && !ALWAYS_ANSWERED.has(kind))) return closed;
+    if (closed === STOPPING || (closed !== undefined && !isAlwaysAnswered(kind))) return closed;
     const handler = this.#handlers[kind] as AskHandlers[K] | undefined;
     return handler?.(request, deadlineMs) ?? refused('UNAVAILABLE', `${kind}: not ready to answer`);
   }

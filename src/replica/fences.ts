@@ -114,6 +114,7 @@ export class Fences {
     this.#table.set(partition, promiseFence(this.#table.of(partition), fence));
     // Copies that are taken while it is being written are no part of what will be compared.
     const mark = this.#mark(partition);
+    // Even where there is nothing to write: copies that the mark counts are on disk then, and in the trees that are compared.
     const failure = await this.#write(partition);
     if (failure !== undefined) return failure;
     return { kind: 'reply', ...this.#table.of(partition), mark };
@@ -218,16 +219,17 @@ export class Fences {
 
   async #settle(partition: number, state: FenceState): Promise<typeof DONE | ReplicaFailure> {
     this.#table.set(partition, state);
+    if (this.#stored[partition] === state) return DONE;
     return (await this.#write(partition)) ?? DONE;
   }
 
   /** Brings what memory has of the partition to disk. */
   async #write(partition: number): Promise<ReplicaFailure | undefined> {
-    if (this.#stored[partition] === this.#table.of(partition)) return undefined;
     let written: FenceState | undefined;
     const fill = (batch: StoreBatch): void => {
       written = this.#table.of(partition);
-      batch.put(fenceKey(partition), encodeFenceEntry(partition, written));
+      const whole = joinFences(this.#aside[partition] ?? NO_FENCES, written);
+      batch.put(fenceKey(partition), encodeFenceEntry(partition, whole));
     };
     try {
       await this.#options.commit.change(fill);

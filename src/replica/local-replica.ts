@@ -21,7 +21,7 @@ import type { AskKind, AskReply, AskRequest } from '../io/peer-asks.js';
 import type { Random } from '../io/random.js';
 import type { StoreOpener } from '../io/store.js';
 import type { Timers } from '../io/timers.js';
-import { AskDesk } from './ask-desk.js';
+import { AskDesk, isAlwaysAnswered } from './ask-desk.js';
 import { DEFAULT_QUEUE_BOUNDS, type QueueBounds } from './apply-queue.js';
 import type { AskHandlers } from './ask-handlers.js';
 import { ClockBound } from './clock-bound.js';
@@ -31,7 +31,7 @@ import {
   type DataFolder,
   type FolderIdentity,
 } from './data-folder.js';
-import { STOPPING } from './failure.js';
+import { refused, STOPPING } from './failure.js';
 import { FenceTable } from './fence-table.js';
 import { Fences } from './fences.js';
 import { CorruptKeys, type CorruptKey } from './corrupt-keys.js';
@@ -54,6 +54,8 @@ import { Standing } from './standing.js';
 import { Sweeper } from './sweep.js';
 import { TreeAnswers } from './tree-answers.js';
 import { Trees } from './trees.js';
+
+const FORGOT_MEANWHILE = refused('UNAVAILABLE', 'the replica has forgotten what this was about');
 
 export interface LocalReplicaOptions {
   readonly opener: StoreOpener;
@@ -325,13 +327,17 @@ export class LocalReplica implements Peer {
     this.#asks.answer(kind, handler);
   }
 
-  ask<K extends AskKind>(
+  async ask<K extends AskKind>(
     kind: K,
     request: AskRequest<K>,
     deadlineMs: number,
   ): Promise<AskReply<K> | ReplicaFailure> {
-    const closed = this.#stopping ? STOPPING : this.standing.refusal;
-    return this.#asks.ask(kind, request, deadlineMs, closed);
+    const { refusal, incarnation } = this.standing;
+    const closed = this.#stopping ? STOPPING : refusal;
+    const answer = await this.#asks.ask(kind, request, deadlineMs, closed);
+    // What was begun in one life says nothing of the next.
+    const isOver = this.standing.incarnation !== incarnation && !isAlwaysAnswered(kind);
+    return isOver ? FORGOT_MEANWHILE : answer;
   }
 
   async ping(request: PingRequest): Promise<PingAnswer | ReplicaFailure> {

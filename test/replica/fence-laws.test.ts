@@ -34,7 +34,7 @@ describe('the law sees', () => {
     ['a fence committed without a comparison', { comparesNot: true }, 3, 34],
     ['copies taken during the comparison', { ignoresMarks: true }, 5, 8_075],
     ['a fence committed though not all have sealed it', { sealsAlone: true }, 5, 36],
-    ['fences that a crash forgets', { forgetsFences: true }, 3, 767],
+    ['fences that a crash forgets', { forgetsFences: true }, 3, 160],
     ['copies taken whatever their holder has committed', { takesAnyCopy: true }, 3, 95],
     ['late writes taken', { takesLateWrites: true }, 3, 5],
   ];
