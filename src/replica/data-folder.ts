@@ -167,7 +167,7 @@ async function claim(
   options: FolderOptions,
   isDamaged: boolean,
 ): Promise<DataFolder> {
-  await checkFormat(store);
+  await checkFormat(store, isDamaged);
   await checkIdentity(store, options.identity);
   const before = await readMeta(store, INCARNATION_KEY);
   if (before?.length !== INCARNATION_BYTES) throw incomplete('incarnation');
@@ -237,9 +237,15 @@ async function isEmpty(store: Store): Promise<boolean> {
   }
 }
 
-async function checkFormat(store: Store): Promise<void> {
+async function checkFormat(store: Store, isDamaged: boolean): Promise<void> {
   const format = await readMetaNumber(store, FORMAT_KEY);
   if (format === FOLDER_FORMAT) return;
+  if (format === 0 && isDamaged) {
+    throw new KvError(
+      'STORE_FAILED',
+      'the log of the data folder is damaged, and what said whose folder it is has gone with it; if it was that of this node, remove it, and the node is refilled from the others',
+    );
+  }
   throw new KvError(
     'INCOMPATIBLE',
     format === 0

@@ -37,6 +37,8 @@ interface Commit {
   readonly reject: (error: StoreError) => void;
 }
 
+/** What came before is in tables. */
+const LOG_BATCHES = 64;
 const NO_VALUE = new Uint8Array(0);
 
 /**
@@ -65,6 +67,9 @@ export class SimDisk {
   #underWay: Commit[] = [];
   /** Batches whose commit failed: in the log or not. */
   #limbo: Commit[] = [];
+  /** The log: what each batch since it was begun has changed, and what undoes that; oldest first. */
+  #log: { readonly changes: readonly Change[]; readonly undo: readonly Change[] }[] = [];
+  #damaged = false;
   #session: SimStore | undefined;
   #flipped = new Set<string>();
 
@@ -83,13 +88,17 @@ export class SimDisk {
             else if (this.full) reject(new StoreError('full', 'no space left to open it'));
             else {
               this.#replay();
+              this.#log = [];
               this.#session = new SimStore(this, user);
               resolve(this.#session);
             }
           });
         }),
-      verify: () => Promise.resolve('intact'),
-      acceptDamage: () => Promise.resolve(),
+      verify: () => Promise.resolve(this.#damaged ? 'damaged' : 'intact'),
+      acceptDamage: () => {
+        this.#damaged = false;
+        return Promise.resolve();
+      },
       hasRoom: () =>
         new Promise((resolve) => {
           user.post(this.#delayMs(this.#latency.readMs), () => resolve(!this.full));
@@ -108,6 +117,7 @@ export class SimDisk {
       lostTail = kept < this.#unsynced.length;
       for (const undo of this.#unsynced.splice(kept).reverse()) this.#change(undo);
       this.#unsynced = [];
+      if (lostTail) this.#log = [];
     }
     const limbo = this.#limbo;
     const underWay = this.#underWay;
@@ -153,17 +163,35 @@ export class SimDisk {
       .map(([key, value]) => [bytesOf(key), value]);
   }
 
-  /** A copy of what is on it; {@link restore} puts it back. */
+  /** A copy of what is on it; {@link restore} puts it back, or says that its log is damaged. */
   backup(): SortedEntries {
     return this.#entries.copy();
   }
 
   /** Replaces what is on it, as someone does who restores a folder; without `from` it is empty. Nothing may have it open. */
-  restore(from = new SortedEntries()): void {
+  restore(from = new SortedEntries(), condition: 'intact' | 'damaged' = 'intact'): void {
     this.#entries = from.copy();
+    this.#damaged = condition === 'damaged';
     this.#unsynced = [];
     this.#limbo = [];
+    this.#log = [];
     this.#flipped.clear();
+  }
+
+  /**
+   * What would be on it if batches that were synced had got lost in the log. In the `middle`: any one, which opening passes
+   * over. At the `end`: the last few; the log looks as it does after any crash then. Undefined: the log is empty.
+   */
+  withoutSynced(where: 'middle' | 'end', stream: Stream): SortedEntries | undefined {
+    const log = this.#log;
+    const lost = where === 'middle' ? 1 : Math.min(1 + stream.below(3), log.length);
+    // Without the first batch of all it is no folder of a node any more, which is refused.
+    const from = where === 'middle' ? 1 + stream.below(log.length) : log.length - lost;
+    if (lost === 0 || from >= log.length) return undefined;
+    const entries = this.#entries.copy();
+    for (const { undo } of log.slice(from).reverse()) changeIn(entries, undo);
+    for (const { changes } of log.slice(from + lost)) changeIn(entries, changes);
+    return entries;
   }
 
   get(key: Uint8Array, user: DiskUser): Promise<Uint8Array | undefined> {
@@ -279,15 +307,15 @@ export class SimDisk {
       this.witness(bytesOf(key), value);
     }
     this.#change(changes);
-    return undo.reverse();
+    undo.reverse();
+    this.#log.push({ changes, undo });
+    if (this.#log.length > LOG_BATCHES) this.#log.shift();
+    return undo;
   }
 
   #change(changes: readonly Change[]): void {
-    for (const [key, value] of changes) {
-      this.#flipped.delete(key);
-      if (value === undefined) this.#entries.delete(key);
-      else this.#entries.set(key, value);
-    }
+    for (const [key] of changes) this.#flipped.delete(key);
+    changeIn(this.#entries, changes);
   }
 
   #look(keys: readonly string[]): (Uint8Array | undefined)[] {
@@ -299,5 +327,12 @@ export class SimDisk {
 
   #delayMs(meanMs: number): number {
     return (meanMs / 2 + this.#stream.exponential(meanMs / 2)) * this.slowness;
+  }
+}
+
+function changeIn(entries: SortedEntries, changes: readonly Change[]): void {
+  for (const [key, value] of changes) {
+    if (value === undefined) entries.delete(key);
+    else entries.set(key, value);
   }
 }

@@ -166,6 +166,15 @@ export const FAULTS = {
   /** A node comes back with its disk as it was some time ago. */
   'old-disk': (world, stream) =>
     forgetful(world, stream, (node) => world.olderBackupOf(node, stream)),
+  /** A node comes back, and the checksums of its log show that something in it is not there any more. */
+  'damaged-log': (world, stream) =>
+    forgetful(world, stream, (node) => node.disk.withoutSynced('middle', stream), 'damaged'),
+  /** A disk has lost the last that it had synced, and nothing shows it but what others remember. */
+  'lost-tail': (world, stream) =>
+    forgetful(world, stream, (node) => {
+      const disk = node.disk.withoutSynced('end', stream);
+      return disk !== undefined && world.isKnownOlder(node, disk) ? disk : undefined;
+    }),
 } as const satisfies Record<string, Fault>;
 
 export type FaultName = keyof typeof FAULTS;
@@ -173,7 +182,12 @@ export type FaultName = keyof typeof FAULTS;
 export const FAULT_NAMES = Object.keys(FAULTS) as FaultName[];
 
 /** What only one replica acknowledged may be gone after these, so they blunt some of the laws. */
-const FORGETTING: ReadonlySet<FaultName> = new Set(['empty-disk', 'old-disk']);
+const FORGETTING: ReadonlySet<FaultName> = new Set([
+  'empty-disk',
+  'old-disk',
+  'damaged-log',
+  'lost-tail',
+]);
 
 /** Every fault; those that blunt laws in every third seed only. */
 export function defaultFaults(seed: number): readonly FaultName[] {
@@ -239,6 +253,7 @@ function forgetful(
   world: World,
   stream: Stream,
   diskOf: (node: SimNode) => SortedEntries | undefined,
+  condition: 'intact' | 'damaged' = 'intact',
 ): (() => void) | undefined {
   if (world.forgetting !== undefined || world.damagedKeys().size > 0) return undefined;
   if (Math.min(world.shape.nodes, world.shape.replication) < 2) return undefined;
@@ -249,7 +264,7 @@ function forgetful(
   node.crash(true);
   return () => {
     node.crash(true);
-    node.disk.restore(disk);
+    node.disk.restore(disk, condition);
     node.start();
   };
 }

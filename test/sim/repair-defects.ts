@@ -3,7 +3,9 @@ import type { Clock } from '../../src/io/clock.js';
 import { isReplicaFailure, type ApplyAnswer, type Peer } from '../../src/io/peer.js';
 import type { AskKind, AskReply, AskRequest } from '../../src/io/peer-asks.js';
 import type { StoreEntry } from '../../src/io/store.js';
+import type { Node } from '../../src/node.js';
 import type { KnownDefect } from './defects.js';
+import type { SimProcess } from './process.js';
 import type { Shape } from './shape.js';
 import { isRecordKey, wrapPeer, wrapStore } from './wrap.js';
 
@@ -28,6 +30,12 @@ const QUICK_FENCES: Partial<Shape> = {
   faultGapMs: 600,
   faultsAtOnce: 1,
   upkeep: { gossipMs: 200, antiEntropyMs: 100, fenceEveryMs: 200, fenceLagMs: 600, scrubMs: 100 },
+};
+
+/** A node that forgets is refilled while others still wait for answers. */
+const QUICK_MACHINES: Partial<Shape> = {
+  tempo: { delayMs: 0.3, grainMs: 0, tailChance: 0 },
+  disk: { syncMs: 0.5, readMs: 0.05, walkMs: 0.2, openMs: 20 },
 };
 
 /** Ways in which nodes could mend each other, and forget what is deleted, wrongly. */
@@ -159,7 +167,62 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
       };
     },
   },
+  {
+    name: 'a forgotten tail votes',
+    laws: 'ab',
+    faults: ['old-disk', 'lost-tail', 'damaged-log', 'cut', 'isolate'],
+    nodes: 3,
+    shape: { replication: 3, faultGapMs: 150, faultsAtOnce: 3 },
+    store: (opener) => ({
+      open: () => opener.open(),
+      hasRoom: () => opener.hasRoom(),
+      verify: async () => 'intact',
+      acceptDamage: () => opener.acceptDamage(),
+    }),
+    // Nobody hears what is remembered of it, and everybody is told that it is all there.
+    peer: (peer) =>
+      wrapPeer(peer, {
+        async ask(kind, request, deadlineMs) {
+          if (kind !== 'introduce') return peer.ask(kind, request, deadlineMs);
+          const { remembers, ...said } = request as AskRequest<'introduce'>;
+          const answer = await peer.ask('introduce', said, deadlineMs);
+          if (isReplicaFailure(answer)) return answer;
+          const { remembers: _, ...reply } = answer;
+          const commitCounter = Math.max(reply.commitCounter, remembers?.commitCounter ?? 0);
+          return { ...reply, commitCounter } as never;
+        },
+      }),
+  },
+  {
+    name: 'a node that forgot is refilled from one replica',
+    laws: 'ab',
+    faults: ['empty-disk', 'cut', 'halves'],
+    workloads: ['quorum'],
+    nodes: 3,
+    shape: { replication: 3, faultGapMs: 150, faultsAtOnce: 3, thinkMs: 20, ...QUICK_MACHINES },
+    node(node, process) {
+      nodeOf.set(process, node);
+    },
+    peer(peer, process) {
+      // Only the first of the others gives anything.
+      const first = process.name === 'n1' ? 'n2' : 'n1';
+      const isKept = () =>
+        peer.nodeId !== first && nodeOf.get(process)?.replica.standing.state === 'refilling';
+      const equal = answering(peer, 'digests', (reply) =>
+        isKept()
+          ? { ...reply, ready: true, busy: false, equal: true, digests: new Uint8Array(0) }
+          : reply,
+      );
+      return wrapPeer(equal, {
+        scan: async (request, deadlineMs) =>
+          isKept() ? { kind: 'page', entries: [], corrupt: [] } : peer.scan(request, deadlineMs),
+      });
+    },
+  },
 ];
+
+/** Which node runs in a process. */
+const nodeOf = new WeakMap<SimProcess, Node>();
 
 function isOld(clock: Clock, key: Uint8Array, value: Uint8Array | undefined): boolean {
   if (value === undefined || !isRecordKey(key) || !isTombstone(value)) return false;

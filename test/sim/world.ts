@@ -213,22 +213,26 @@ export class World {
     });
   }
 
-  /**
-   * A backup of the node's disk that every other node knows to be an older one, as it does once it has heard of the node for two
-   * rounds of gossip after the backup was made. Undefined: there is none.
-   */
+  /** A backup of the node's disk that {@link isKnownOlder}. Undefined: there is none. */
   olderBackupOf(node: SimNode, stream: Stream): SortedEntries | undefined {
-    const others = this.nodes.filter((other) => other !== node);
-    const older = (this.#backups.get(node) ?? []).filter((backup) => {
-      const made = progressOn(backup);
-      return others.every((other) => {
-        const remembered = new PeerMemory(other.id, metaOn(other.disk.backup(), PEERS_KEY)).of(
-          node.id,
-        );
-        return made !== undefined && remembered !== undefined && isAhead(remembered, made);
-      });
-    });
+    const backups = this.#backups.get(node) ?? [];
+    const older = backups.filter((backup) => this.isKnownOlder(node, backup));
     return older.length === 0 ? undefined : stream.pick(older);
+  }
+
+  /**
+   * Whether every other node knows that this was the disk of the node at an earlier time, as it does once it has heard of the
+   * node for two rounds of gossip since. If only some did, it would count what the node says until it meets one of those.
+   */
+  isKnownOlder(node: SimNode, disk: SortedEntries): boolean {
+    const made = progressOn(disk);
+    if (made === undefined) return false;
+    return this.nodes.every((other) => {
+      if (other === node) return true;
+      const memory = new PeerMemory(other.id, metaOn(other.disk.backup(), PEERS_KEY));
+      const remembered = memory.of(node.id);
+      return remembered !== undefined && isAhead(remembered, made);
+    });
   }
 
   /** On how many replicas of the key, of those of `zone` where given, the version or a newer one is on disk now. */
