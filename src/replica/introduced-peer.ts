@@ -70,6 +70,11 @@ export class IntroducedPeer implements Peer {
   #closed = false;
   /** The one in which it serves; undefined while it is not introduced. */
   #life: Uint8Array | undefined;
+  /**
+   * Heard last, and not learned before something more is heard: it may be of the greeting of a new connection, and what is
+   * remembered from earlier ones is what tells the other that it has forgotten.
+   */
+  #counter: number | undefined;
   /** Grows with every connection and every change of life: what was begun before that is void. */
   #attempts = 0;
   /** Ends the pause before the next attempt; undefined while there is none. */
@@ -84,7 +89,8 @@ export class IntroducedPeer implements Peer {
       onConnected: () => this.#onConnected(),
       onLives: (lives) => this.#onLives(lives),
       onCommitCounter: (commitCounter) => {
-        if (this.#life !== undefined) ports.memory.learn(this.nodeId, this.#life, commitCounter);
+        this.#learnCounter();
+        this.#counter = commitCounter;
       },
     });
   }
@@ -158,6 +164,7 @@ export class IntroducedPeer implements Peer {
 
   /** No further attempt is made. The way to the peer is closed by whoever opened it. */
   close(): void {
+    this.#learnCounter();
     this.#closed = true;
     this.#hurry?.();
   }
@@ -179,8 +186,14 @@ export class IntroducedPeer implements Peer {
     this.#startIntroducing();
   }
 
+  #learnCounter(): void {
+    if (this.#life === undefined || this.#counter === undefined) return;
+    this.#ports.memory.learn(this.nodeId, this.#life, this.#counter);
+  }
+
   #startIntroducing(): void {
     this.#life = undefined;
+    this.#counter = undefined;
     this.#attempts++;
     this.#hurry?.();
     void this.#keepIntroducing(this.#attempts);

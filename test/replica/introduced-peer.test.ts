@@ -52,6 +52,7 @@ function meet(reply: { current: IntroductionReply }) {
   memory.onLaterLife = () => peer.outlived();
   const connect = async () => {
     events?.onLives({ incarnation: reply.current.incarnation, known: [] });
+    events?.onCommitCounter(reply.current.commitCounter);
     events?.onConnected();
     await time.advance(1);
   };
@@ -96,6 +97,18 @@ describe('a peer', () => {
     await time.advance(2_000);
     expect(peer.connected).toBe(true);
     expect(await read(peer, time)).toBe('absent');
+  });
+
+  test('is not believed how far it has come before it has heard how far that was once', async () => {
+    const reply: { current: IntroductionReply } = {
+      current: { kind: 'reply', state: 'serving', incarnation: life(5), commitCounter: 20 },
+    };
+    const { told, connect } = meet(reply);
+    await connect();
+    // It comes back with a higher counter, which means nothing: it may have lost the commits up to 20, and gone on from 9.
+    reply.current = { ...reply.current, commitCounter: 1_000 };
+    await connect();
+    expect(told.at(-1)?.remembers?.commitCounter).toBe(20);
   });
 
   test('that goes on in a life older than is known is never counted', async () => {
