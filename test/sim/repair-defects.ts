@@ -32,6 +32,9 @@ const QUICK_FENCES: Partial<Shape> = {
   upkeep: { gossipMs: 200, antiEntropyMs: 100, fenceEveryMs: 200, fenceLagMs: 600, scrubMs: 100 },
 };
 
+/** Each is left alone for so long that what is stale stays so for a while. */
+const MANY_KEYS = Array.from({ length: 100 }, (_, i) => `key/${i + 100}`);
+
 /** A node that forgets is refilled while others still wait for answers. */
 const QUICK_MACHINES: Partial<Shape> = {
   tempo: { delayMs: 0.3, grainMs: 0, tailChance: 0 },
@@ -171,8 +174,16 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
     name: 'a forgotten tail votes',
     laws: 'ab',
     faults: ['old-disk', 'lost-tail', 'damaged-log', 'cut', 'isolate'],
+    workloads: ['quorum'],
     nodes: 3,
-    shape: { replication: 3, faultGapMs: 150, faultsAtOnce: 3 },
+    shape: {
+      replication: 3,
+      faultGapMs: 150,
+      faultsAtOnce: 3,
+      thinkMs: 20,
+      keys: MANY_KEYS,
+      ...QUICK_MACHINES,
+    },
     store: (opener) => ({
       open: () => opener.open(),
       hasRoom: () => opener.hasRoom(),
@@ -199,7 +210,14 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
     faults: ['empty-disk', 'cut', 'halves'],
     workloads: ['quorum'],
     nodes: 3,
-    shape: { replication: 3, faultGapMs: 150, faultsAtOnce: 3, thinkMs: 20, ...QUICK_MACHINES },
+    shape: {
+      replication: 3,
+      faultGapMs: 150,
+      faultsAtOnce: 3,
+      thinkMs: 20,
+      keys: MANY_KEYS,
+      ...QUICK_MACHINES,
+    },
     node(node, process) {
       nodeOf.set(process, node);
     },
