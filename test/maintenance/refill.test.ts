@@ -38,7 +38,8 @@ describe('a refill', () => {
         return source.scan(scan, deadlineMs);
       },
     });
-    const ports = { self, fences: self.fences, clock, timers, placementVersion: () => 1 };
+    const { fences, promiseAnswers: promises } = self;
+    const ports = { self, fences, promises, clock, timers, placementVersion: () => 1 };
     const refill = new Refill(ports, new AbortController().signal);
     expect(await three.finish(refill.from(busy, ALL_PARTITIONS))).toBeUndefined();
     expect(await three.finish(refill.finish())).toBeUndefined();
