@@ -90,12 +90,18 @@ describe('bad input gets a clear error, changes nothing, and leaves the node ser
     }
   });
 
-  test('LINEARIZABLE is not available yet, and says so', async () => {
-    await expect(unary.get(bytes('k'), { consistency: 'LINEARIZABLE' })).rejects.toMatchObject({
+  test('LINEARIZABLE is refused for scans, and an expectation at any other level', async () => {
+    await expect(unary.scan({ consistency: 'LINEARIZABLE' })).rejects.toMatchObject({
       code: 'NOT_SUPPORTED',
       outcome: 'none',
-      message: expect.stringContaining('not available yet') as string,
     });
+    const put = unary.put(bytes('fresh'), bytes('v'), { expect: { kind: 'absent' } });
+    await expect(put).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      outcome: 'none',
+      message: expect.stringMatching(/^expect: /) as string,
+    });
+    expect((await unary.get(bytes('fresh'))).found).toBe(false);
   });
 
   test('a binary key is a key like any other', async () => {
