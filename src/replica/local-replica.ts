@@ -80,12 +80,8 @@ export interface LocalReplicaOptions {
 
 /** Opens the node's data folder and what serves from it. Rejects with a KvError, as {@link openDataFolder} says. */
 export async function openLocalReplica(options: LocalReplicaOptions): Promise<LocalReplica> {
-  const folder = await openDataFolder(options.opener, {
-    identity: options.identity,
-    clock: options.clock,
-    random: options.random,
-    trustFolder: options.trustFolder ?? false,
-  });
+  const { opener, identity, clock, random, trustFolder = false } = options;
+  const folder = await openDataFolder(opener, { identity, clock, random, trustFolder });
   const trees = new Trees();
   if (folder.stoppedCleanly && !(await loadTrees(folder.store, trees, folder.foundCommitCounter))) {
     trees.clear();
@@ -392,10 +388,8 @@ export class LocalReplica implements Peer {
       });
     } catch (error) {
       // Everything that was answered is on disk all the same; the next start takes this stop for a crash.
-      this.#options.log.warn(
-        { err: error },
-        'the data folder could not be marked as stopped cleanly',
-      );
+      const { log } = this.#options;
+      log.warn({ err: error }, 'the data folder could not be marked as stopped cleanly');
     }
   }
 
