@@ -32,8 +32,8 @@ import type { Route } from './routes.js';
 
 /** Between two ballots of one operation that were beaten: about what a round takes, then more. */
 const BACKOFF: Backoff = { baseMs: 4, maxMs: 250 };
-/** Without an answer for so long, one replica more is asked for its promise. */
-const HURRY_MS = 15;
+/** Without promises for so long, or for as long as that takes at the most as a rule, one replica more is asked. */
+const MIN_HURRY_MS = 15;
 
 export interface LinearTerms {
   readonly operation: Operation;
@@ -64,6 +64,7 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
   #above: Version;
   #retries = 0;
   #cancelPause: CancelTimer = () => {};
+  #preparedMs = 0;
   #hurryAtMs = Infinity;
 
   constructor(
@@ -97,6 +98,9 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
 
   onPromised(): void {
     const { ballot, prepared } = this.#round as Round;
+    const { context, promising } = this.ports;
+    promising.observe(context.clock.monotonicMs() - this.#preparedMs);
+    this.#hurryAtMs = Infinity;
     this.#propose(readVersion(ballot, 0), prepared.record, fenceVersion(prepared.fence));
   }
 
@@ -166,7 +170,8 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
       this.#propose(ballot, leased, fenceVersion(round.prepared.fence));
       return;
     }
-    this.#hurryAtMs = context.clock.monotonicMs() + HURRY_MS;
+    this.#preparedMs = context.clock.monotonicMs();
+    this.#hurryAtMs = this.#preparedMs + Math.max(MIN_HURRY_MS, this.ports.promising.p99Ms);
     round.prepare();
   }
 

@@ -2,6 +2,7 @@ import { majority } from '../core/consistency.js';
 import type { Outcome } from '../core/errors.js';
 import { decodeExpectation } from '../core/expectation.js';
 import type { Change, NextValue } from '../core/linear-decision.js';
+import { LatencyEstimate } from '../core/latency.js';
 import { decodeRecord, versionOf, type RecordFields } from '../core/record.js';
 import { readVersion, ZERO_VERSION, type Version } from '../core/version.js';
 import type { Random } from '../io/random.js';
@@ -23,6 +24,8 @@ export interface RoundPorts {
   readonly stamp: () => Promise<Version>;
   readonly turns: KeyTurns;
   readonly leases: Leases;
+  /** How long it takes until a majority has promised. */
+  readonly promising: LatencyEstimate;
   majorityOf(route: Route): number;
 }
 
@@ -35,6 +38,7 @@ export class LinearRounds implements Rounds {
       ...ports,
       turns: new KeyTurns(),
       leases: new Leases(),
+      promising: new LatencyEstimate(),
       majorityOf: (route) => majority(route.peers.length),
     };
   }
