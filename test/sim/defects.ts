@@ -15,6 +15,7 @@ import { CLOCK_BOUND_KEY } from '../../src/replica/meta.js';
 import { userKeyOf } from '../../src/replica/layout.js';
 import type { Defect } from './defect.js';
 import type { FaultName } from './faults.js';
+import { EARLIER_LIFE_DEFECTS } from './earlier-life-defects.js';
 import type { SimProcess } from './process.js';
 import { REPAIR_DEFECTS } from './repair-defects.js';
 import { ROUND_DEFECTS } from './round-defects.js';
@@ -380,6 +381,7 @@ export const DEFECTS: readonly KnownDefect[] = [
       ),
   },
   ...REPAIR_DEFECTS,
+  ...EARLIER_LIFE_DEFECTS,
   ...ROUND_DEFECTS,
 ];
 
