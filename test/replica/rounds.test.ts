@@ -101,7 +101,7 @@ describe('rounds of one key', () => {
         fc.property(steps, (story) => {
           expect(play(new RoundsModel(3, lapse), story)).toBeUndefined();
         }),
-        { seed: SEED, numRuns: 3_000 },
+        { seed: SEED, numRuns: 3_000, endOnFailure: true },
       );
       expect(found.failed).toBe(true);
     },
