@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { judgeRegister, type RegisterCall } from './check/linearizable.js';
+import { isInOrderOfVersions } from './check/version-order.js';
 
 const FOREVER = Number.POSITIVE_INFINITY;
 
@@ -133,6 +134,33 @@ describe('the judge of linearizability', () => {
     expect(judgeRegister(calls)).toBe('linearizable');
     calls.push(read('0', 5_000, 5_001));
     expect(judgeRegister(calls)).not.toBe('linearizable');
+  });
+
+  test('is not led astray by versions: what they explain, a search explains too', () => {
+    const call = fc.record({
+      kind: fc.constantFrom('read' as const, 'write' as const, 'cas' as const),
+      value: fc.constantFrom('a', 'b', undefined),
+      expected: fc.constantFrom('a', 'b', undefined),
+      swapped: fc.boolean(),
+      start: fc.integer({ min: 0, max: 9 }),
+      length: fc.integer({ min: 1, max: 8 }),
+      known: fc.boolean(),
+      version: fc.constantFrom('', '1', '2', '3', '4'),
+    });
+    let explained = 0;
+    fc.assert(
+      fc.property(fc.array(call, { maxLength: 6 }), (drawn) => {
+        const calls = drawn.map(({ start, length, ...rest }) => {
+          const known = rest.known || rest.kind === 'read';
+          return { ...rest, known, call: start, return: known ? start + length : FOREVER };
+        });
+        if (!isInOrderOfVersions(calls)) return;
+        explained++;
+        expect(judgeRegister(calls)).toBe('linearizable');
+      }),
+      { numRuns: 10_000, seed: 11 },
+    );
+    expect(explained).toBeGreaterThan(500);
   });
 });
 

@@ -1,7 +1,7 @@
 import type { Consistency } from '../../src/core/consistency.js';
 import type { ErrorCode } from '../../src/core/errors.js';
 import { versionOf } from '../../src/core/record.js';
-import { formatVersion } from '../../src/core/version.js';
+import { formatVersion, readVersion } from '../../src/core/version.js';
 import type { NodeAnswer, NodeCall } from '../../src/io/link.js';
 import type { FoundEntry, HistoryEntry } from './history.js';
 import type { Kernel } from './kernel.js';
@@ -36,7 +36,10 @@ export interface Ended {
 export class Draft {
   readonly stamps = new Set<string>();
   attempts = 0;
-  /** Of a get: the version of the record that the last successful answer carried; empty when it carried none. */
+  /**
+   * Of a get: the version of the record that the last successful answer carried; of a write at LINEARIZABLE the one that it named.
+   * Empty when there was none.
+   */
   answered: string | undefined;
   ended: Ended | undefined;
   endedMs = 0;
@@ -90,7 +93,7 @@ function entryOf(draft: Draft, nowMs: number, endOrder: number): HistoryEntry {
   const { op, key, level, zone, range, minVersion } = started;
   const isWrite = op === 'put' || op === 'delete';
   const value = isWrite || op === 'cas' ? started.value : ended?.value;
-  const version = ended?.version;
+  const version = ended?.version ?? (ended?.status === 'ok' ? draft.answered : undefined);
   return {
     index,
     process,
@@ -144,8 +147,13 @@ export class ClientWitness implements LinkWitness {
 
   answered(call: NodeCall, answer: NodeAnswer): void {
     const draft = this.#drafts.get(call);
-    if (draft === undefined || draft.ended !== undefined || call.kind !== 'get') return;
-    if (answer.code !== undefined) return;
+    if (draft === undefined || draft.ended !== undefined || answer.code !== undefined) return;
+    if (call.kind !== 'get') {
+      const { result, version } = answer;
+      if (result === undefined) return;
+      draft.answered = version === undefined ? '' : formatVersion(readVersion(version, 0));
+      return;
+    }
     draft.answered = answer.record === undefined ? '' : formatVersion(versionOf(answer.record));
   }
 }

@@ -1,6 +1,7 @@
 import { isRoundKey, isWrite, type History, type HistoryEntry } from '../history.js';
 import type { Violation } from './evidence.js';
 import { settleUnknown } from './unknown-outcomes.js';
+import { isInOrderOfVersions, type VersionedCall } from './version-order.js';
 
 const LAW = '(h) LINEARIZABLE operations have one order that agrees with real time';
 
@@ -31,7 +32,9 @@ export function checkLinearizable(history: History, maxSteps = 2_000_000): Viola
   }
   const violations: Violation[] = [];
   for (const [key, entries] of byKey) {
-    const judgement = judgeRegister(entries.flatMap(callOf), maxSteps);
+    const calls = entries.flatMap(callOf);
+    if (isInOrderOfVersions(calls)) continue;
+    const judgement = judgeRegister(calls, maxSteps);
     if (judgement === 'linearizable') continue;
     const problem =
       judgement === 'illegal'
@@ -58,7 +61,7 @@ function isKnown(entry: HistoryEntry): boolean {
 }
 
 /** What certainly did not happen, and reads that nobody was told the answer of, say nothing. */
-function callOf(entry: HistoryEntry): RegisterCall[] {
+function callOf(entry: HistoryEntry): VersionedCall[] {
   const known = isKnown(entry);
   if (entry.status === 'fail' || (entry.op === 'get' && !known)) return [];
   return [
@@ -70,6 +73,7 @@ function callOf(entry: HistoryEntry): RegisterCall[] {
       value: entry.value,
       expected: entry.expected,
       swapped: entry.swapped ?? false,
+      version: entry.version,
     },
   ];
 }
