@@ -12,6 +12,8 @@ import type { ExchangeTurns } from './exchange-turns.js';
 /** One comparison at most; what is left then is for the next one with that peer, which follows soon. */
 const ROUND_MS = 30_000;
 /** Nodes that start together, or find each other busy, part by a chance delay: from this part of the interval to that. */
+/** However rarely nodes compare by themselves, a repair asks one who was busy again after this long at most. */
+const BUSY_PAUSE_MS = 500;
 const SOONEST = 0.05;
 const SOON = 0.3;
 /** An interval is longer or shorter by up to this part of it, so that nodes do not keep step. */
@@ -254,7 +256,7 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
         if (countPartitions(options.sharedWith(nodeId)) === 0) continue;
         let result: ExchangeResult | undefined;
         while (peer.connected && (result === undefined || result.end === 'busy')) {
-          if (result !== undefined) await sleep(timers, soonMs());
+          if (result !== undefined) await sleep(timers, Math.min(soonMs(), BUSY_PAUSE_MS));
           const tell = (progress: ExchangeProgress): void => onProgress?.(nodeId, progress);
           result = await compare(peer, deadlineMs, tell, signal);
         }
