@@ -12,10 +12,10 @@ import type { ExchangeTurns } from './exchange-turns.js';
 /** One comparison at most; what is left then is for the next one with that peer, which follows soon. */
 const ROUND_MS = 30_000;
 /** Nodes that start together, or find each other busy, part by a chance delay: from this part of the interval to that. */
-/** However rarely nodes compare by themselves, a repair asks one who was busy again after this long at most. */
-const BUSY_PAUSE_MS = 500;
 const SOONEST = 0.05;
 const SOON = 0.3;
+/** However rarely nodes compare by themselves, a repair asks one who was busy again after this long at most. */
+const BUSY_PAUSE_MS = 500;
 /** An interval is longer or shorter by up to this part of it, so that nodes do not keep step. */
 const JITTER = 0.1;
 
