@@ -1,5 +1,5 @@
 import { compareFences, isAtOrBelow, NO_FENCE } from './fence.js';
-import { compareRecords, VERSION_AT } from './record.js';
+import { compareRecords, isTombstone, VERSION_AT } from './record.js';
 import { countSlots, hasSlot, slotBit, type Slots } from './slots.js';
 import { compareBytesAt, VERSION_BYTES } from './version.js';
 
@@ -188,25 +188,24 @@ export class ReadTally {
     }
     if (newest === undefined) {
       this.#record = undefined;
-      return ANSWER;
-    }
-    if (!this.#hasWhole(newest)) {
+    } else if (!this.#hasWhole(newest)) {
       if (this.#fetching !== -1) return WAIT;
       this.#fetching = holder;
       return { kind: 'ask', slot: holder, part: 'record' };
     }
-    if (this.agreeing && !this.#isAgreed(newest)) {
-      return this.#askAnother(false) ?? (awaited === 0 ? DIFFER : WAIT);
+    if (this.agreeing && !this.#isAgreed()) {
+      return this.#askAnother(lacksWhole) ?? (awaited === 0 ? DIFFER : WAIT);
     }
-    this.#choose(this.#record as Uint8Array);
+    if (this.#record === undefined) return ANSWER;
+    this.#choose(this.#record);
     return this.agreeing ? ANSWER : this.#settle();
   }
 
-  #isAgreed(newest: Uint8Array): boolean {
+  /** Whether enough of those that answer hold just what is to be answered. */
+  #isAgreed(): boolean {
     let holders = 0;
     for (const slot of this.order) {
-      const header = hasSlot(this.#answered, slot) ? this.#headers[slot] : undefined;
-      if (header !== undefined && compareRecords(header, newest) === 0) holders++;
+      if (hasSlot(this.#answered, slot) && isSame(this.#headers[slot], this.#record)) holders++;
     }
     return holders >= this.needed;
   }
@@ -307,4 +306,13 @@ export class ReadTally {
     }
     return newest;
   }
+}
+
+/**
+ * Whether a replica holds what is to be answered. A tombstone at or below the fence is absence, and a record that expired before it
+ * is not: where that fence is not committed, it is still there for whoever judges by a clock that is behind.
+ */
+function isSame(header: Uint8Array | undefined, record: Uint8Array | undefined): boolean {
+  if (record === undefined) return header === undefined || isTombstone(header);
+  return header !== undefined && compareRecords(header, record) === 0;
 }

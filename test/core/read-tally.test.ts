@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ReadTally, type ReadStep } from '../../src/core/read-tally.js';
 import { compareRecords, encodeRecord, headerOf } from '../../src/core/record.js';
 import { encodeVersion, ZERO_VERSION } from '../../src/core/version.js';
@@ -188,3 +188,42 @@ test('the whole record is asked of one replica only while that one may still giv
   other.lost(0);
   expect(other.next()).toEqual({ kind: 'ask', slot: 2, part: 'record' });
 });
+
+describe('a read that may not bring anything to any replica', () => {
+  const fence = encodeVersion({ ...ZERO_VERSION, wallMs: 10 });
+
+  test('takes a tombstone that a fence has passed for absence, and what expired before it not', () => {
+    const deleted = agreeing();
+    deleted.absent(0, fence);
+    deleted.found(1, headerOf(recordOf(3)), undefined, undefined);
+    expect(deleted.next().kind).toBe('answer');
+    const expired = encodeRecord(KEY, {
+      version: { ...ZERO_VERSION, wallMs: 4 },
+      tombstone: false,
+      value: Buffer.from('v'),
+      expiresAtMs: 8,
+    });
+    const tally = agreeing();
+    tally.absent(0, fence);
+    tally.found(1, headerOf(expired), undefined, undefined);
+    expect(tally.next()).toMatchObject({ kind: 'ask', slot: 2 });
+    tally.found(2, headerOf(expired), undefined, undefined);
+    expect(tally.next().kind).toBe('differ');
+  });
+
+  test('does not answer what only a replica held that has forgotten since', () => {
+    const tally = agreeing();
+    tally.found(0, headerOf(recordOf(2)), recordOf(2), undefined);
+    tally.discard(0);
+    tally.found(1, headerOf(recordOf(1)), undefined, undefined);
+    expect(tally.next()).toMatchObject({ kind: 'ask', slot: 2 });
+    tally.found(2, headerOf(recordOf(1)), undefined, undefined);
+    expect(tally.next().kind).toBe('differ');
+  });
+});
+
+function agreeing(): ReadTally {
+  const tally = new ReadTally(2, [0, 1, 2], NONE, true);
+  tally.start();
+  return tally;
+}
