@@ -1,9 +1,9 @@
 import { hash32 } from '../core/hash.js';
-import { lastOfLease, leaseRefuses, leaseRefusesBallot } from '../core/lease.js';
+import { lastOfLease, leasedUntilMs, leaseRefuses, leaseRefusesBallot } from '../core/lease.js';
 import { compareKeys } from '../core/key-range.js';
 import { hasPartition, type PartitionSet } from '../core/partition-set.js';
 import { partitionOf } from '../core/placement.js';
-import { VERSION_AT } from '../core/record.js';
+import { isLeased, VERSION_AT } from '../core/record.js';
 import { compareBytesAt, readWallMs, VERSION_BYTES } from '../core/version.js';
 import type { ApplyCall, PrepareCall, ReplicaFailure } from '../io/peer.js';
 import type { Store, StoreBatch } from '../io/store.js';
@@ -158,11 +158,7 @@ export class Promises {
       if (leaseRefusesBallot(holds, ballot)) return beaten(lastOfLease(holds));
     }
     if (compareFences(ballot, promisedFence) <= 0) return beaten(promisedFence);
-    const nearMs = Math.max(
-      before === undefined ? 0 : readWallMs(before, 0),
-      holds === undefined ? 0 : readWallMs(holds, VERSION_AT),
-    );
-    const refusal = this.#judgeBallot(ballot, nearMs);
+    const refusal = this.#judgeBallot(ballot, Math.max(wallOf(before), reachOf(holds)));
     if (refusal !== undefined) return refusal;
     if (before === undefined && this.#size >= MAX_PROMISES) return OVERLOADED;
     this.raise(key, keyHash, ballot);
@@ -280,6 +276,16 @@ export async function loadPromises(store: Store): Promise<StoredPromise[]> {
   } finally {
     await cursor.close();
   }
+}
+
+function wallOf(ballot: Uint8Array | undefined): number {
+  return ballot === undefined ? 0 : readWallMs(ballot, 0);
+}
+
+/** How far a key has come with this record: ballots of others begin after its lease. */
+function reachOf(holds: Uint8Array | undefined): number {
+  if (holds === undefined) return 0;
+  return isLeased(holds) ? leasedUntilMs(holds) : readWallMs(holds, VERSION_AT);
 }
 
 function isFulfilled(ballot: Uint8Array | undefined, record: Uint8Array): boolean {

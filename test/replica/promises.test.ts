@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { nextVersion } from '../../src/core/hlc.js';
 import { LEASE_MS } from '../../src/core/lease.js';
 import { encodeRecord, versionOf } from '../../src/core/record.js';
 import { encodeVersion, readVersion, type Version } from '../../src/core/version.js';
@@ -190,6 +191,16 @@ describe('a leased record', () => {
       value: bytes('plain'),
     });
     expect(await applyOne(node, KEY, plain)).toMatchObject({ kind: 'refused', code: 'REFUSED' });
+  });
+
+  test('from a clock far ahead lets in the first ballot after its end all the same', async () => {
+    const node = await openTestReplica(memoryStoreOpener());
+    const far = LEASE_START_MS + 100 * LEASE_MS;
+    await applyOne(node, KEY, proposal(at(far + 1), true), { source: 'copy' });
+    const beaten = await prepareOne(node, KEY, encodeVersion(at(far + 2, 2)));
+    const { promised } = beaten as { promised: Uint8Array };
+    const next = nextVersion(readVersion(promised, 0), 0, { hi: 2, lo: 2 });
+    expect(await prepareOne(node, KEY, encodeVersion(next))).toMatchObject({ kind: 'promised' });
   });
 
   test('keeps nobody from a ballot beyond its end, and one that is not leased keeps nothing', async () => {
