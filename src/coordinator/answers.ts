@@ -1,8 +1,9 @@
 import type { Consistency } from '../core/consistency.js';
 import { isLocal } from '../core/consistency.js';
 import type { ErrorCode, KvError, Outcome } from '../core/errors.js';
-import type { ReplicaOutcome } from '../core/receipt.js';
+import type { Receipt, ReplicaOutcome } from '../core/receipt.js';
 import { versionOf } from '../core/record.js';
+import { formatVersion, readVersion } from '../core/version.js';
 import type { NodeAnswer } from '../io/link.js';
 import {
   isReplicaFailure,
@@ -23,6 +24,20 @@ export const STORED: NodeAnswer = Object.freeze({
   shadow: undefined,
   receipt: undefined,
 });
+
+/** Of a read that asked for a least version, where `newest` is all that is to be had. */
+export function staleAnswer(
+  newest: Uint8Array | undefined,
+  minVersion: Uint8Array,
+  receipt: Receipt,
+): NodeAnswer {
+  const asked = formatVersion(readVersion(minVersion, 0));
+  const message =
+    newest === undefined
+      ? `nothing was found, and minVersion is ${asked}`
+      : `the newest version found is ${formatVersion(versionOf(newest))}, below minVersion ${asked}`;
+  return failure('STALE', 'none', message, receipt);
+}
 
 /** What is made of an answer once others are found to know of a later life of the replica that gave it. */
 export const EARLIER_LIFE: ReplicaFailure = Object.freeze({

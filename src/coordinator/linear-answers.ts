@@ -3,7 +3,9 @@ import type { Change, LinearResult } from '../core/linear-decision.js';
 import { headerOf, isTombstone } from '../core/record.js';
 import { encodeVersion } from '../core/version.js';
 import type { NodeAnswer } from '../io/link.js';
-import { STORED } from './answers.js';
+import { failure, STORED } from './answers.js';
+
+export const FORGOTTEN = 'it came too late: whether it was applied before is not known any more';
 
 /** What is answered once `record` has been chosen, from which the result follows. */
 export function answerOfChosen(
@@ -18,10 +20,11 @@ export function answerOfChosen(
       return code === ANSWERED.applied ? STORED : { ...STORED, shadow: headerOf(record) };
     case 'write':
     case 'outcome':
+      if (code === 0) return failure('REFUSED', 'none', FORGOTTEN);
       return {
         ...STORED,
         ...(code === ANSWERED.lost && !isTombstone(record) ? { record } : {}),
-        ...(code === 0 ? {} : { result: code }),
+        result: code,
         ...(version === undefined ? {} : { version: encodeVersion(version) }),
       };
   }

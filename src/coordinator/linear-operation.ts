@@ -9,22 +9,24 @@ import {
   type LinearResult,
 } from '../core/linear-decision.js';
 import type { Receipt } from '../core/receipt.js';
-import { versionOf } from '../core/record.js';
+import { VERSION_AT, versionOf } from '../core/record.js';
 import { WriteTally } from '../core/write-tally.js';
 import {
+  compareBytesAt,
   compareVersions,
   encodeVersion,
   readU32,
   readVersion,
+  VERSION_BYTES,
   type Version,
 } from '../core/version.js';
 import type { NodeAnswer } from '../io/link.js';
 import type { CancelTimer } from '../io/timers.js';
-import { describeMiss, failure, missCode, replicaOutcome } from './answers.js';
+import { describeMiss, failure, missCode, replicaOutcome, staleAnswer } from './answers.js';
 import type { Level } from './door.js';
 import { UnderWay } from './in-flight.js';
 import type { TurnTaker } from './key-turns.js';
-import { answerOfChosen } from './linear-answers.js';
+import { answerOfChosen, FORGOTTEN } from './linear-answers.js';
 import type { RoundPorts } from './linear-rounds.js';
 import type { Operation } from './operation.js';
 import { Round, type RoundEvents } from './round.js';
@@ -111,6 +113,11 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
     leases.chosen(this.turnKey, round.record, context.lives.version);
     context.observe(versionOf(round.record));
     const { operation, change } = this.terms;
+    const { minVersion } = operation;
+    if (change.kind === 'read' && isOlder(round.record, minVersion)) {
+      this.#end(staleAnswer(round.record, minVersion, this.#receipt()));
+      return;
+    }
     const receipt = operation.receipt ? { receipt: this.#receipt() } : {};
     const result = this.#result as LinearResult;
     this.#end({ ...answerOfChosen(change.kind, round.record, result), ...receipt });
@@ -189,9 +196,8 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
     const nowMs = this.ports.context.clock.wallMs();
     const decision = decide(this.#request, { record, fence, ballot, nowMs });
     if (decision.kind === 'forgotten') {
-      const message = 'it came too late: whether it was applied before is not known any more';
       const version = encodeVersion(decision.floor);
-      this.#end({ ...failure('REFUSED', this.#outcome, message), version });
+      this.#end({ ...failure('REFUSED', this.#outcome, FORGOTTEN), version });
       return;
     }
     this.#result = decision.result;
@@ -267,4 +273,11 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
       answers,
     );
   }
+}
+
+/** Whether the record is below the least version that was asked for, if one was. */
+function isOlder(record: Uint8Array, minVersion: Uint8Array): boolean {
+  return (
+    minVersion.length > 0 && compareBytesAt(record, VERSION_AT, minVersion, 0, VERSION_BYTES) < 0
+  );
 }

@@ -4,7 +4,6 @@ import { ReadTally, type ReadStep } from '../core/read-tally.js';
 import type { Receipt } from '../core/receipt.js';
 import { isIntact, versionOf } from '../core/record.js';
 import { countSlots, hasSlot, slotBit, type Slots } from '../core/slots.js';
-import { formatVersion, readVersion } from '../core/version.js';
 import type { ApplyAnswer, ApplyCall, ReadAnswer, ReadCall } from '../io/peer.js';
 import {
   describeMiss,
@@ -12,6 +11,7 @@ import {
   failure,
   missCode,
   replicaOutcome,
+  staleAnswer,
   type SlotAnswer,
 } from './answers.js';
 import type { Context } from './context.js';
@@ -315,13 +315,8 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
 
   #stale(): void {
     this.context.inFlight.remove(this);
-    const { newest } = this.#tally;
-    const asked = formatVersion(readVersion(this.operation.minVersion, 0));
-    const message =
-      newest === undefined
-        ? `nothing was found, and minVersion is ${asked}`
-        : `the newest version found is ${formatVersion(versionOf(newest))}, below minVersion ${asked}`;
-    this.operation.onAnswer(failure('STALE', 'none', message, this.#receipt()));
+    const { minVersion } = this.operation;
+    this.operation.onAnswer(staleAnswer(this.#tally.newest, minVersion, this.#receipt()));
   }
 
   #fail(code: ErrorCode): void {

@@ -48,6 +48,7 @@ export type Decision =
   | { readonly kind: 'forgotten'; readonly floor: Version };
 
 export interface LinearResult {
+  /** 0: of a read; of an outcome, that nobody knows any more. */
   readonly code: AnsweredCode | 0;
   /** Of what took effect, or of what was found: the version of the last change. Absent: nothing was ever there. */
   readonly version: Version | undefined;
@@ -106,7 +107,11 @@ export function decide(request: LinearRequest, prepared: Prepared): Decision {
     return again(ledger, { code: ANSWERED.lost, version: changedOf(held) });
   }
   const known = recall(held?.ledger, floor, id);
-  if (known.kind === 'forgotten') return { kind: 'forgotten', floor: held?.ledger?.floor ?? floor };
+  if (known.kind === 'forgotten') {
+    // Only once a majority has the floor can the request that was asked about not come after all.
+    if (change.kind === 'outcome') return again(ledger, { code: 0, version: undefined });
+    return { kind: 'forgotten', floor: ledger.floor };
+  }
   if (known.kind === 'answered') {
     const { result, version } = known.request;
     return again(ledger, { code: result as AnsweredCode, version });

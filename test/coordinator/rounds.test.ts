@@ -69,6 +69,11 @@ class Cluster {
     return this.run(node, linear(value, expected, id));
   }
 
+  outcome(node: number, id: Version): Promise<NodeAnswer> {
+    const asked = { level: 'LINEARIZABLE', minVersion: encodeVersion(id) } as const;
+    return this.run(node, operationOf('outcome', KEY, NO_BYTES, asked));
+  }
+
   plain(node: number, value: string, version = this.id()): Promise<NodeAnswer> {
     return this.run(node, putOf('k', recordFor(value, version), { receipt: true }));
   }
@@ -199,18 +204,36 @@ describe('LINEARIZABLE requests', () => {
     const cluster = await Cluster.start();
     const [done, open] = [cluster.id(), cluster.id()];
     await cluster.put(0, 'a', NO_BYTES, done);
-    const ask = (id: Version) =>
-      cluster.run(
-        1,
-        operationOf('outcome', KEY, NO_BYTES, {
-          level: 'LINEARIZABLE',
-          minVersion: encodeVersion(id),
-        }),
-      );
-    expect((await ask(done)).result).toBe(ANSWERED.applied);
-    expect((await ask(open)).result).toBe(ANSWERED.never);
+    expect((await cluster.outcome(1, done)).result).toBe(ANSWERED.applied);
+    expect((await cluster.outcome(1, open)).result).toBe(ANSWERED.never);
     expect((await cluster.put(2, 'late', NO_BYTES, open)).result).toBe(ANSWERED.never);
     expect(await cluster.get(0)).toBe('a');
+  });
+
+  test('told that nobody knows any more what became of them never happen afterwards', async () => {
+    const cluster = await Cluster.start();
+    await cluster.put(0, 'a');
+    const open = cluster.id();
+    await cluster.time.advance(10);
+    // One replica has a plain write, whose floor is above the id, and nobody else hears of it.
+    cluster.cut.add('n1').add('n2');
+    await cluster.run(2, putOf('k', recordFor('plain', cluster.id()), { level: 'ONE' }));
+    cluster.cut.delete('n1');
+    expect((await cluster.outcome(2, open)).code).toBe('REFUSED');
+    cluster.cut.clear();
+    cluster.cut.add('n3');
+    expect((await cluster.put(0, 'late', NO_BYTES, open)).code).toBe('REFUSED');
+  });
+
+  test('that ask for a least version are told nothing older, by a round neither', async () => {
+    const cluster = await Cluster.start();
+    await cluster.put(0, 'a');
+    const seen = { ...cluster.id(), wallMs: cluster.time.clock.wallMs() + 400 };
+    cluster.cut.add('n1').add('n2');
+    await cluster.run(2, putOf('k', recordFor('seen', seen), { level: 'ONE' }));
+    cluster.cut.clear();
+    const get = getOf('k', { level: 'LINEARIZABLE', minVersion: encodeVersion(seen) });
+    expect((await cluster.run(0, get)).code).toBe('STALE');
   });
 
   test('find what one replica of a majority has, and fail without a majority', async () => {

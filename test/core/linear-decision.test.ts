@@ -29,7 +29,8 @@ class Register {
     );
     if (decision.kind === 'forgotten') return { code: 'forgotten', version: undefined };
     this.record = decision.record;
-    return decision.result;
+    const { code, version } = decision.result;
+    return { code: change.kind === 'outcome' && code === 0 ? 'forgotten' : code, version };
   }
 
   /** A plain write, as any replica takes it. */
