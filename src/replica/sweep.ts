@@ -19,12 +19,14 @@ const STEP_BYTES = 1024 * 1024;
 const KEYS_AT_ONCE = 1_000;
 /** Whole records are read. */
 const RECORDS_AT_ONCE = 32;
+/** However long a step took, as on a disk that was slow for a moment: whoever waits for the next turn is not to wait for rests. */
+const MAX_REST_MS = 500;
 const NO_VALUE = new Uint8Array(0);
 
 export interface SweepOptions {
   /** Which records to take out. Default: none. */
   readonly drop?: (record: Uint8Array) => boolean;
-  /** Rest after each step for as long as it took. */
+  /** Rest between steps for as long as the last one took, within bounds. */
   readonly rests?: boolean;
 }
 
@@ -38,7 +40,7 @@ export interface SweeperOptions {
 
 /**
  * Goes through the records of a partition, segment by segment, in small steps between commits: checks what the trees say of them
- * against the disk, counts them anew, and takes out what is to go. Sweeps and what is mended take turns.
+ * against the disk, counts them anew, and takes out what is to go. Sweeps take turns; what is mended goes between their steps.
  */
 export class Sweeper {
   readonly #store: Store;
@@ -85,8 +87,33 @@ export class Sweeper {
    * Puts `record` (undefined: nothing) in the place of the record of `key`, unless that can be read after all, and computes the
    * digest of its segment anew. False: the trees are not ready, and nothing was done. Rejects with a StoreError or a KvError.
    */
-  mend(key: Uint8Array, keyHash: number, record: Uint8Array | undefined): Promise<boolean> {
-    return this.#inTurn(() => this.#mend(key, keyHash, record));
+  async mend(key: Uint8Array, keyHash: number, record: Uint8Array | undefined): Promise<boolean> {
+    const { trees } = this.#known;
+    const partition = partitionOf(keyHash);
+    const segment = segmentOf(keyHash);
+    let isDone = false;
+    await this.#commit.alone(async (batch) => {
+      if (!trees.ready) return undefined;
+      const [held] = await lookUp(this.#store, [recordKey(key)]);
+      if (held instanceof StoreError) throw held;
+      const isCorrupt = held !== undefined && !isIntact(keyHash, held);
+      const now = isCorrupt ? record : held;
+      if (isCorrupt) this.#overwrite(batch, key, keyHash, record);
+      const disk = new HashTree();
+      if (now !== undefined) disk.toggle(segment, now);
+      const entries = await readSegments(this.#store, partition, segment, segment + 1);
+      for await (const other of indexedRecords(this.#store, entries)) {
+        if (other.record instanceof StoreError) throw other.record;
+        if (other.record === undefined || compareKeys(other.key, key) === 0) continue;
+        if (isIntact(other.keyHash, other.record)) disk.toggle(segment, other.record);
+      }
+      return () => {
+        isDone = true;
+        trees.setSegment(partition, segment, disk);
+        this.#known.mended(key, keyHash);
+      };
+    });
+    return isDone;
   }
 
   /** Has all records walked over once more: for the filter of keys, and for the trees where they are not ready. */
@@ -114,8 +141,8 @@ export class Sweeper {
         sweep.isValid ? this.#step(sweep, batch) : undefined,
       );
       if (!sweep.isValid) return undefined;
-      if (options.rests === true) {
-        await sleep(this.#timers, this.#clock.monotonicMs() - beganMs);
+      if (options.rests === true && sweep.next < SEGMENTS) {
+        await sleep(this.#timers, Math.min(this.#clock.monotonicMs() - beganMs, MAX_REST_MS));
       }
     }
     const result = sweep.end();
@@ -155,35 +182,6 @@ export class Sweeper {
       for (const done of onDone) done();
       sweep.advance(to);
     };
-  }
-
-  async #mend(key: Uint8Array, keyHash: number, record: Uint8Array | undefined): Promise<boolean> {
-    const { trees } = this.#known;
-    const partition = partitionOf(keyHash);
-    const segment = segmentOf(keyHash);
-    let isDone = false;
-    await this.#commit.alone(async (batch) => {
-      if (!trees.ready) return undefined;
-      const [held] = await lookUp(this.#store, [recordKey(key)]);
-      if (held instanceof StoreError) throw held;
-      const isCorrupt = held !== undefined && !isIntact(keyHash, held);
-      const now = isCorrupt ? record : held;
-      if (isCorrupt) this.#overwrite(batch, key, keyHash, record);
-      const disk = new HashTree();
-      if (now !== undefined) disk.toggle(segment, now);
-      const entries = await readSegments(this.#store, partition, segment, segment + 1);
-      for await (const other of indexedRecords(this.#store, entries)) {
-        if (other.record instanceof StoreError) throw other.record;
-        if (other.record === undefined || compareKeys(other.key, key) === 0) continue;
-        if (isIntact(other.keyHash, other.record)) disk.toggle(segment, other.record);
-      }
-      return () => {
-        isDone = true;
-        trees.setSegment(partition, segment, disk);
-        this.#known.mended(key, keyHash);
-      };
-    });
-    return isDone;
   }
 
   #overwrite(batch: StoreBatch, key: Uint8Array, keyHash: number, record?: Uint8Array): void {

@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { hash32 } from '../../src/core/hash.js';
 import { partitionOf } from '../../src/core/placement.js';
@@ -187,6 +188,30 @@ describe('a sweep', () => {
     await crash(disk);
     disk.walkGate = new Promise(() => {});
     expect(await sweep(await openTestReplica(disk))).toBeUndefined();
+  });
+
+  test('that rests keeps nothing from being mended, and rests but a moment after a disk was slow', async () => {
+    const { disk, node } = await filled(KEYS);
+    await damage(disk, KEY);
+    const slow = new EventEmitter();
+    disk.gate = once(slow, 'over').then(() => undefined);
+    let isSwept = false;
+    const swept = node.replica.sweeper
+      .sweep(PARTITION, { drop: isTombstone, rests: true })
+      .finally(() => {
+        isSwept = true;
+      });
+    await node.time.advance(60_000);
+    disk.gate = undefined;
+    slow.emit('over');
+    await node.time.settle();
+    expect(isSwept).toBe(false);
+    expect(await mend(node, recordFor({ key: KEY, atMs: 50, kind: 'put' }))).toBe(true);
+    expect(isSwept).toBe(false);
+    await node.time.advance(1_000);
+    expect(await swept).toMatchObject({ dropped: 175 });
+    expect(await sweep(node)).toMatchObject({ records: 525, corrupt: 0, differing: 0 });
+    await expectAllAgree(disk, node);
   });
 
   test('that meets a disk that fails says so, and the next one is whole', async () => {

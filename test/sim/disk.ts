@@ -37,6 +37,8 @@ interface Commit {
   readonly reject: (error: StoreError) => void;
 }
 
+/** However slow it is: a disk that keeps a call for longer is one that has failed. */
+const LONGEST_MS = 5_000;
 /** What came before is in tables. */
 const LOG_BATCHES = 64;
 const NO_VALUE = new Uint8Array(0);
@@ -207,6 +209,7 @@ export class SimDisk {
     });
   }
 
+  /** What has nothing more to read costs no walk. */
   snapshot(range: StoreRange, user: DiskUser): StoreCursor {
     const found = this.#entries.between(textOf(range.gte), textOf(range.lt));
     if (range.reverse === true) found.reverse();
@@ -215,7 +218,8 @@ export class SimDisk {
     return {
       next: (count) =>
         new Promise((resolve) => {
-          user.post(this.#delayMs(this.#latency.walkMs), () => {
+          const { walkMs, readMs } = this.#latency;
+          user.post(this.#delayMs(at < found.length ? walkMs : readMs), () => {
             const page = found.slice(at, at + count);
             at += page.length;
             resolve(
@@ -326,7 +330,8 @@ export class SimDisk {
   }
 
   #delayMs(meanMs: number): number {
-    return (meanMs / 2 + this.#stream.exponential(meanMs / 2)) * this.slowness;
+    const delayMs = (meanMs / 2 + this.#stream.exponential(meanMs / 2)) * this.slowness;
+    return Math.min(delayMs, LONGEST_MS);
   }
 }
 

@@ -51,7 +51,7 @@ export interface RunResult {
 }
 
 /** Within this much virtual time after healing all replicas are equal. */
-const CONVERGE_WITHIN_MS = 120_000;
+const CONVERGE_WITHIN_MS = 60_000;
 const CONVERGE_LOOK_MS = 100;
 const STOP_WITHIN_MS = 10_000;
 const START_WITHIN_MS = 60_000;
