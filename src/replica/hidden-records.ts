@@ -2,6 +2,7 @@ import { isHidden } from '../core/fence.js';
 import { PARTITIONS } from '../core/placement.js';
 import { readWallMs } from '../core/version.js';
 import type { Log } from '../io/log.js';
+import { StoreError } from '../io/store.js';
 import type { FenceTable } from './fence-table.js';
 import type { Sweeper } from './sweep.js';
 import type { Trees } from './trees.js';
@@ -21,6 +22,8 @@ export interface HiddenRecordsOptions {
 export class HiddenRecords {
   readonly #options: HiddenRecordsOptions;
   readonly #waiting = new Set<number>();
+  /** Partitions that the log has been told of. */
+  readonly #unreadable = new Set<number>();
   #work: Promise<void> | undefined;
   #stopping = false;
   #dropped = 0;
@@ -72,9 +75,13 @@ export class HiddenRecords {
           drop: (record) => isHidden(record, committed),
         });
         this.#dropped += swept?.dropped ?? 0;
+        this.#unreadable.delete(partition);
       } catch (error) {
-        this.#waiting.clear();
+        // A disk that takes nothing takes nothing of the others either; one that cannot be read here may be sound there.
+        if (!(error instanceof StoreError)) this.#waiting.clear();
         if (this.#stopping) break;
+        if (this.#unreadable.has(partition)) continue;
+        if (error instanceof StoreError) this.#unreadable.add(partition);
         const message = 'records that a fence hides could not be taken off the disk yet';
         log.warn({ err: error, partition }, message);
       }

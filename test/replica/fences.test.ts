@@ -295,6 +295,35 @@ describe('a committed fence', () => {
     for (const key of [DELETED, EXPIRED]) expect(await isStored(disk, key)).toBe(false);
     expect(said(again.replica.trees)).toEqual(said(await treesOnDisk(disk.store)));
   });
+
+  test('goes by what can be read, when a disk is damaged elsewhere', async () => {
+    const disk = createFaultyDisk();
+    const keys = Array.from({ length: 40 }, (_, i) => bytes(`gone/${i}`));
+    const byPartition = new Map(keys.map((key) => [partitionOf(hash32(key)), key]));
+    const before = await open(disk);
+    for (const key of byPartition.values()) {
+      await applyOne(before, key, recordFor({ key, atMs: 2, kind: 'delete' }));
+    }
+    const fence = fenceAt(30);
+    const batch = disk.store.batch();
+    for (const partition of byPartition.keys()) {
+      const state = { promised: fence, sealed: fence, committed: fence };
+      batch.put(fenceKey(partition), encodeFenceEntry(partition, state));
+    }
+    await batch.commit({ sync: true });
+    await crash(disk);
+
+    const node = await open(disk);
+    const damaged = byPartition.get(Math.min(...byPartition.keys())) as Buffer;
+    disk.damagedKey = recordKey(damaged);
+    const dropped = node.replica.fences.dropHidden();
+    await node.time.settle();
+    await dropped;
+    disk.damagedKey = undefined;
+    for (const key of byPartition.values()) {
+      expect(await isStored(disk, key)).toBe(key === damaged);
+    }
+  });
 });
 
 test.each(['promised', 'sealed', 'committed'] as const)(
