@@ -22,11 +22,12 @@ const REPAIR_WITHIN_MS = 10 * 60_000;
 export function repairsOf(node: Node, clock: Clock): NodeRepairs {
   const { nodeId } = node.welcome();
   return {
-    async verify({ limit, signal, onProgress, onDifference }) {
+    async verify({ limit, timeoutMs, signal, onProgress, onDifference }) {
       const startedMs = clock.monotonicMs();
       const report = await node.verify({
         deadlineMs: startedMs + REPAIR_WITHIN_MS,
         maxKeys: limit,
+        timeoutMs,
         signal,
         onProgress: ({ comparisons, done, suspects }) =>
           onProgress({
@@ -122,14 +123,14 @@ function roundsOf(node: Node, clock: Clock): RoundReport[] {
 }
 
 function roundReport(comparison: PeerComparison, nowMs: number): RoundReport {
-  const { nodeId: peer, endedWallMs, durationMs, end, reason, differing, bytes } = comparison;
+  const { nodeId: peer, endedWallMs, durationMs, reason, differing, bytes } = comparison;
   if (endedWallMs === undefined) {
     return { peer, result: 'never', reason: '', agoMs: 0, durationMs: 0, keys: 0, bytes: 0 };
   }
   return {
     peer,
-    result: end !== 'complete' ? 'incomplete' : differing === 0 ? 'equal' : 'mended',
-    reason: end === 'complete' ? '' : reason,
+    result: reason !== '' ? 'incomplete' : differing === 0 ? 'equal' : 'mended',
+    reason,
     // The clock may have been set back meanwhile.
     agoMs: Math.max(0, Math.round(nowMs - endedWallMs)),
     durationMs: tenths(durationMs),
@@ -143,13 +144,13 @@ function peerRepair(peer: string, result: ExchangeResult | undefined): PeerRepai
   if (result === undefined) {
     return { peer, complete: false, reason: 'it is not connected', ...nothing };
   }
-  const { end, reason, differences, bytesSent, bytesReceived, durationMs } = result;
+  const { reason, differences, bytesSent, bytesReceived, durationMs } = result;
   const sum = (pick: (of: (typeof differences)[number]) => number): number =>
     differences.reduce((total, difference) => total + pick(difference), 0);
   return {
     peer,
-    complete: end === 'complete',
-    reason: end === 'complete' ? '' : reason,
+    complete: reason === '',
+    reason,
     partitions: differences.length,
     differing: sum(({ differing }) => differing),
     pulled: sum(({ pulled }) => pulled),

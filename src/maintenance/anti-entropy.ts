@@ -206,8 +206,9 @@ export function startAntiEntropy(options: AntiEntropyOptions): AntiEntropy {
       partitionsDiffering:
         end === 'complete' ? partitionsLeft : Math.max(partitionsLeft, before.partitionsDiffering),
     });
-    if (end === 'failed' && reason !== before.reason) {
-      log.warn({ peer: nodeId, reason }, `comparing with ${nodeId} failed: ${reason}`);
+    if (reason !== before.reason && (end === 'failed' || end === 'complete') && reason !== '') {
+      const what = end === 'failed' ? 'failed' : 'goes on but for one part';
+      log.warn({ peer: nodeId, reason }, `comparing with ${nodeId} ${what}: ${reason}`);
     }
     // What fences or damage keep apart differs every time, and is told elsewhere.
     if (result.recordBytes > 0) {

@@ -4,7 +4,7 @@ import { compareKeys } from '../core/key-range.js';
 import { addPartition, emptyPartitionSet, type PartitionSet } from '../core/partition-set.js';
 import { HEADER_BYTES } from '../core/record.js';
 import type { KeysReply } from '../io/peer-asks.js';
-import type { Dialogue } from './dialogue.js';
+import type { Dialogue, Unreadable } from './dialogue.js';
 import { keyDifferences, type KeyDifferences, type ListedKeys } from './key-difference.js';
 import { differingPartitions, differingSegments, type DifferingPartitions } from './tree-walk.js';
 
@@ -26,7 +26,9 @@ export interface ComparisonOptions {
   readonly onPartitions: (count: number) => void;
   /** What some segments of a partition differ in. The next ones of it are looked at when this has been dealt with. */
   readonly onDifferences: (partition: number, differences: KeyDifferences) => Promise<void>;
-  /** All of this partition has been dealt with. */
+  /** Some of a partition cannot be compared, since a disk cannot be read there; `reason` is for people. */
+  readonly onUnreadable: (partition: number, nodeId: string, reason: string) => void;
+  /** All of this partition has been dealt with, or what can be. */
   readonly onDone: (partition: number) => void;
 }
 
@@ -104,13 +106,17 @@ async function compareSegments(
   dialogue: Dialogue,
   partition: number,
   segments: readonly number[],
-  { onDifferences }: ComparisonOptions,
+  { onDifferences, onUnreadable }: ComparisonOptions,
 ): Promise<void> {
   const { from } = dialogue;
   for (let at = 0; at < segments.length;) {
     const asked = segments.slice(at, at + SEGMENTS_AT_ONCE);
-    const both = await dialogue.askBoth('keys', { from, partition, segments: asked });
+    const both = await dialogue.listBoth({ from, partition, segments: asked });
     if (both === undefined) return;
+    if ('nodeId' in both) {
+      onUnreadable(partition, both.nodeId, describeUnreadable(partition, both));
+      return;
+    }
     const { own, theirs } = both;
     for (const [reply, { nodeId }] of [
       [own, dialogue.self] as const,
@@ -125,6 +131,13 @@ async function compareSegments(
     const compared = new Set(asked.slice(0, listed));
     await onDifferences(partition, keyDifferences(clip(own, compared), clip(theirs, compared)));
   }
+}
+
+function describeUnreadable(partition: number, { nodeId, message }: Unreadable): string {
+  return (
+    `${nodeId}: its keys of partition ${partition} cannot be read (${message}); ` +
+    `if that goes on, stop ${nodeId} and empty its data folder, and the others refill it`
+  );
 }
 
 /** Without what is listed of other segments, because the other side did not come as far. */

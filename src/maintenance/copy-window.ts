@@ -23,7 +23,7 @@ export interface CopyCounts {
   pushed: number;
   /** Not taken, because the replica has committed a fence that the holder has not. */
   fenced: number;
-  /** One of the two cannot read the key. */
+  /** One of the two cannot read the key; or a list of keys, which counts once. */
   corrupt: number;
 }
 

@@ -5,7 +5,10 @@ import { sleep, type Timers } from '../io/timers.js';
 import type { Traffic } from './copy-window.js';
 import type { Pace } from './pace.js';
 
-const ASK_TIMEOUT_MS = 10_000;
+/** Digests are in memory: who does not answer with them soon cannot be heard, and keeps everybody waiting who has no turn. */
+const DIGESTS_TIMEOUT_MS = 3_000;
+/** Keys are read from the disk. */
+const KEYS_TIMEOUT_MS = 10_000;
 const LATE = 'its time was up';
 /** About what an ask or its reply costs on the wire beside what it carries. */
 const MESSAGE_BYTES = 40;
@@ -26,6 +29,12 @@ export interface Both<K extends AskKind> {
   readonly theirs: AskReply<K>;
 }
 
+/** One of two replicas, and why its disk does not say what it was asked. */
+export interface Unreadable {
+  readonly nodeId: string;
+  readonly message: string;
+}
+
 export interface DialogueOptions {
   /** The node that asks. */
   readonly from: string;
@@ -36,6 +45,8 @@ export interface DialogueOptions {
   readonly pace: Pace;
   readonly deadlineMs: number;
   readonly signal: AbortSignal | undefined;
+  /** Who does not answer one question for so long fails: sooner than by itself. */
+  readonly timeoutMs?: number;
 }
 
 /**
@@ -48,6 +59,8 @@ export class Dialogue {
   readonly self: Peer;
   readonly peer: Peer;
   readonly #options: DialogueOptions;
+  /** Which of the two has failed. */
+  failed: string | undefined;
   #end: { readonly end: DialogueEnd; readonly reason: string } | undefined;
   /** To be called at the end: all that wait here. */
   readonly #waiting = new Set<() => void>();
@@ -99,6 +112,7 @@ export class Dialogue {
   }
 
   fail(nodeId: string, failure: ReplicaFailure): void {
+    if (!this.over) this.failed = nodeId;
     this.finish('failed', `${nodeId}: ${failure.message}`);
   }
 
@@ -107,23 +121,18 @@ export class Dialogue {
     await this.#untilOver(sleep(this.#options.timers, delayMs));
   }
 
-  askSelf<K extends ComparingKind>(
+  async askSelf<K extends ComparingKind>(
     kind: K,
     request: AskRequest<K>,
   ): Promise<AskReply<K> | undefined> {
-    return this.#ask(this.self, kind, request);
+    return this.#orEnd(this.self, await this.#request(this.self, kind, request));
   }
 
   async askPeer<K extends ComparingKind>(
     kind: K,
     request: AskRequest<K>,
   ): Promise<AskReply<K> | undefined> {
-    const { traffic } = this;
-    traffic.asks += 1;
-    traffic.bytesSent += MESSAGE_BYTES + carriedBytes(request);
-    const reply = await this.#ask(this.peer, kind, request);
-    if (reply !== undefined) traffic.bytesReceived += MESSAGE_BYTES + carriedBytes(reply);
-    return reply;
+    return this.#orEnd(this.peer, await this.#requestPeer(kind, request));
   }
 
   /** Asks both at the same time, so that they are compared as of nearly the same moment. */
@@ -138,6 +147,27 @@ export class Dialogue {
     return own === undefined || theirs === undefined ? undefined : { own, theirs };
   }
 
+  /**
+   * The keys of some segments as both list them. A disk that cannot be read there is no end, for elsewhere it may be sound.
+   * Undefined: the dialogue has come to an end.
+   */
+  async listBoth(request: AskRequest<'keys'>): Promise<Both<'keys'> | Unreadable | undefined> {
+    const [own, theirs] = await Promise.all([
+      this.#request(this.self, 'keys', request),
+      this.#requestPeer('keys', request),
+    ]);
+    if (own === undefined || theirs === undefined) return undefined;
+    if (!isReplicaFailure(own) && !isReplicaFailure(theirs)) return { own, theirs };
+    for (const [{ nodeId }, reply] of [[this.self, own] as const, [this.peer, theirs] as const]) {
+      if (!isReplicaFailure(reply)) continue;
+      const { kind, code, message } = reply;
+      if (kind === 'refused' && code === 'STORE_FAILED') return { nodeId, message };
+      this.fail(nodeId, reply);
+      break;
+    }
+    return undefined;
+  }
+
   /** False, and the end: one of the replies is not as long as it must be. */
   expectBytes(own: Uint8Array, theirs: Uint8Array, length: number): boolean {
     if (own.length === length && theirs.length === length) return true;
@@ -147,21 +177,40 @@ export class Dialogue {
     return false;
   }
 
-  async #ask<K extends ComparingKind>(
+  async #requestPeer<K extends ComparingKind>(
+    kind: K,
+    request: AskRequest<K>,
+  ): Promise<AskReply<K> | ReplicaFailure | undefined> {
+    const { traffic } = this;
+    traffic.asks += 1;
+    traffic.bytesSent += MESSAGE_BYTES + carriedBytes(request);
+    const reply = await this.#request(this.peer, kind, request);
+    if (reply !== undefined) traffic.bytesReceived += MESSAGE_BYTES + carriedBytes(reply);
+    return reply;
+  }
+
+  /** Undefined: the dialogue has come to an end. */
+  async #request<K extends ComparingKind>(
     whom: Peer,
     kind: K,
     request: AskRequest<K>,
-  ): Promise<AskReply<K> | undefined> {
+  ): Promise<AskReply<K> | ReplicaFailure | undefined> {
     const rest = this.#options.pace.rest();
     if (rest !== undefined) await this.#untilOver(rest);
     if (this.over) return undefined;
-    const deadlineMs = Math.min(
-      this.#options.deadlineMs,
-      this.#options.clock.monotonicMs() + ASK_TIMEOUT_MS,
-    );
+    const { clock, timeoutMs = Infinity } = this.#options;
+    const patienceMs = kind === 'keys' ? KEYS_TIMEOUT_MS : DIGESTS_TIMEOUT_MS;
+    const untilMs = clock.monotonicMs() + Math.min(patienceMs, timeoutMs);
+    const deadlineMs = Math.min(this.#options.deadlineMs, untilMs);
     const reply = await this.#untilOver(whom.ask(kind, request, deadlineMs));
-    if (reply === undefined || this.over) return undefined;
-    if (!isReplicaFailure(reply)) return reply;
+    return this.over ? undefined : reply;
+  }
+
+  #orEnd<T extends { readonly kind: string }>(
+    whom: Peer,
+    reply: T | ReplicaFailure | undefined,
+  ): T | undefined {
+    if (reply === undefined || !isReplicaFailure(reply)) return reply;
     this.fail(whom.nodeId, reply);
     return undefined;
   }

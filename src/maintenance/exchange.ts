@@ -67,7 +67,7 @@ export interface PartitionDifference extends Readonly<CopyCounts> {
 
 export interface ExchangeResult extends Readonly<Traffic> {
   readonly end: DialogueEnd;
-  /** For people; empty when complete. */
+  /** For people; empty when complete, unless a disk could not be read where something differs. */
   readonly reason: string;
   /** Partitions that differ still, as far as it came: something was not copied. */
   readonly partitionsLeft: number;
@@ -114,11 +114,14 @@ export async function exchange(
       found.corrupt += corrupt.length;
       return copies.copy(findings.toCopy(found, keys), found);
     },
+    onUnreadable: (partition, _, reason) => findings.unreadable(partition, reason),
     onDone: (partition) => findings.done(partition),
   });
   dialogue.finish('complete', '');
+  const { end, reason } = dialogue.end;
   return {
-    ...dialogue.end,
+    end,
+    reason: reason || findings.obstacle,
     ...dialogue.traffic,
     partitionsLeft: findings.partitionsLeft,
     differences: findings.all,
@@ -133,6 +136,8 @@ class Findings {
   readonly #traffic: Traffic;
   readonly #options: ExchangeOptions;
   readonly #found = new Map<number, Found>();
+  /** Why some of a partition could not be read; empty: all could. */
+  obstacle = '';
   #partitions = 0;
   #done = 0;
   #equal = 0;
@@ -178,6 +183,11 @@ class Findings {
       if (fenced) found.fenced += 1;
       return !fenced;
     });
+  }
+
+  unreadable(partition: number, reason: string): void {
+    this.of(partition).corrupt += 1;
+    this.obstacle ||= reason;
   }
 
   done(partition: number): void {

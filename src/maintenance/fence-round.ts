@@ -237,8 +237,8 @@ class FenceRound {
       for (const found of result.differences) {
         if (found.belowFence + found.fenced + found.corrupt > 0) dirty.add(found.partition);
       }
+      if (result.reason !== '') this.#obstacles.add(result.reason);
       if (result.end === 'complete') continue;
-      this.#obstacles.add(`${peer.nodeId}: ${result.reason}`);
       for (const partition of rest) failed.add(partition);
     }
     const compared = votes.filter(({ partition }) => !failed.has(partition));

@@ -5,7 +5,6 @@ import { compareRecords, isTombstone } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
 import type { Peer, ReadAnswer, ReadCall } from '../io/peer.js';
 
-const READ_TIMEOUT_MS = 5_000;
 const READS_AT_ONCE = 64;
 
 const NO_BYTES = new Uint8Array(0);
@@ -36,16 +35,22 @@ interface KeyCopy {
   readonly answer: ReadAnswer;
 }
 
+export interface ReadUntil {
+  readonly deadlineMs: number;
+  /** For each of the reads. */
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
 /** Asks all replicas of each of these keys for the header that they have, some keys at once. Ends early when the signal is raised. */
 export async function* readCopies(
   ports: KeyReadPorts,
   keys: readonly Uint8Array[],
-  deadlineMs: number,
-  signal: AbortSignal,
+  { deadlineMs, timeoutMs, signal }: ReadUntil,
 ): AsyncGenerator<KeyCopies, void, undefined> {
   for (let at = 0; at < keys.length && !signal.aborted; at += READS_AT_ONCE) {
     const some = keys.slice(at, at + READS_AT_ONCE);
-    const untilMs = Math.min(deadlineMs, ports.clock.monotonicMs() + READ_TIMEOUT_MS);
+    const untilMs = Math.min(deadlineMs, ports.clock.monotonicMs() + timeoutMs);
     yield* await Promise.all(some.map((key) => readKey(ports, key, untilMs)));
   }
 }

@@ -208,6 +208,7 @@ export class Refill {
         signal: this.#signal,
       });
       if (result.end === 'complete') {
+        if (result.reason !== '') return result.reason;
         const unread = result.differences.reduce((sum, { corrupt }) => sum + corrupt, 0);
         return unread === 0 ? undefined : `${unread} records there or here cannot be read`;
       }

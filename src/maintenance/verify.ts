@@ -13,6 +13,7 @@ import { Pace } from './pace.js';
 /** What differs is read again after this long, and counts only where it differs still: a write under way is no difference. */
 const SETTLE_MS = 1_000;
 const BUSY_PAUSE_MS = 250;
+const TIMEOUT_MS = 5_000;
 /** What reading again takes at the most, kept of the time for it. */
 const READ_AGAIN_MS = 5_000;
 
@@ -36,6 +37,8 @@ export interface VerifyOptions {
   readonly maxKeys?: number;
   /** Default: 1,000. */
   readonly settleMs?: number;
+  /** A replica that leaves a question unanswered for so long is asked nothing more, and counts as not compared. Default: 5 s. */
+  readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: VerifyProgress) => void;
 }
@@ -100,8 +103,11 @@ class Verification {
     string,
     { readonly partitions: Set<number>; readonly reason: string }
   >();
+  /** By node: why it is asked nothing more. */
+  readonly #silent = new Map<string, string>();
   /** When comparing ends, so that there is time to read again what it has found. */
   readonly #compareUntilMs: number;
+  readonly #timeoutMs: number;
   #differing = 0;
   readonly #partitionsDiffering = new Set<number>();
 
@@ -110,27 +116,23 @@ class Verification {
     this.#options = options;
     this.#signal = signal;
     this.#placement = ports.placement();
-    const { deadlineMs, settleMs = SETTLE_MS } = options;
+    const { deadlineMs, settleMs = SETTLE_MS, timeoutMs = TIMEOUT_MS } = options;
+    this.#timeoutMs = timeoutMs;
     const halfMs = (deadlineMs - ports.clock.monotonicMs()) / 2;
     this.#compareUntilMs = deadlineMs - Math.min(settleMs + READ_AGAIN_MS, halfMs);
   }
 
   async run(): Promise<VerifyReport> {
-    const pairs = this.#pairs();
-    for (const [done, pair] of pairs.entries()) {
-      this.#tell(pairs.length, done);
-      const reason = await this.#compare(pair);
-      if (reason !== undefined) this.#giveUp(pair.other.nodeId, pair.numbers, reason);
-    }
-    this.#tell(pairs.length, pairs.length);
+    let partitions = Array.from({ length: PARTITIONS }, (_, partition) => partition);
+    while (partitions.length > 0) partitions = await this.#compareAll(this.#pairs(partitions));
     const keys = await this.#readAgain();
     return {
       partitionsCompared: PARTITIONS - this.#incomplete.size,
       uncompared: [...this.#uncompared]
-        .map(([nodeId, { partitions, reason }]) => ({
+        .map(([nodeId, found]) => ({
           nodeId,
-          partitions: partitions.size,
-          reason,
+          partitions: found.partitions.size,
+          reason: found.reason,
         }))
         .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1)),
       differing: this.#differing,
@@ -139,12 +141,35 @@ class Verification {
     };
   }
 
-  /** In every partition each replica with the first that is connected, which is this node where it is one. */
-  #pairs(): readonly Pair[] {
+  /** Gives the partitions whose replicas are to be compared with another one, because theirs fell silent. */
+  async #compareAll(pairs: readonly Pair[]): Promise<number[]> {
+    const again = new Set<number>();
+    for (const [done, pair] of pairs.entries()) {
+      this.#tell(pairs.length, done);
+      const { base, other, numbers } = pair;
+      const reason = this.#isSilent(base, other) ? '' : await this.#compare(pair);
+      if (reason === undefined) continue;
+      const silent = [base, other].filter((peer) => this.#isSilent(peer));
+      for (const { nodeId } of silent) {
+        this.#giveUp(nodeId, numbers, this.#silent.get(nodeId) as string);
+      }
+      if (silent.length === 0) this.#giveUp(other.nodeId, numbers, reason);
+      if (silent.includes(base)) for (const partition of numbers) again.add(partition);
+    }
+    this.#tell(pairs.length, pairs.length);
+    return [...again];
+  }
+
+  #isSilent(...peers: readonly Peer[]): boolean {
+    return peers.some(({ nodeId }) => this.#silent.has(nodeId));
+  }
+
+  /** In each partition every replica with the first that can be asked, which is this node where it is one. */
+  #pairs(partitions: readonly number[]): readonly Pair[] {
     const pairs = new Map<string, Pair>();
     const absent = new Map<string, number[]>();
-    for (let partition = 0; partition < PARTITIONS; partition++) {
-      const peers = this.#replicasOf(partition);
+    for (const partition of partitions) {
+      const peers = this.#replicasOf(partition).filter(({ nodeId }) => !this.#silent.has(nodeId));
       const connected = peers.filter(({ peer }) => peer?.connected === true);
       const [first] = connected;
       const base = connected.find(({ nodeId }) => nodeId === this.#ports.nodeId) ?? first;
@@ -160,7 +185,7 @@ class Verification {
         }
       }
     }
-    for (const [nodeId, partitions] of absent) this.#giveUp(nodeId, partitions, 'not connected');
+    for (const [nodeId, numbers] of absent) this.#giveUp(nodeId, numbers, 'not connected');
     return [...pairs.values()];
   }
 
@@ -187,6 +212,7 @@ class Verification {
         pace,
         deadlineMs,
         signal: this.#signal,
+        timeoutMs: this.#timeoutMs,
       });
       await compareReplicas(dialogue, partitions, {
         exact: true,
@@ -196,10 +222,13 @@ class Verification {
           for (const { key } of keys) this.#suspect(key);
           for (const key of corrupt) this.#suspect(key);
         },
+        onUnreadable: (partition, unreadable, reason) =>
+          this.#giveUp(unreadable, [partition], reason),
         onDone: () => {},
       });
       dialogue.finish('complete', '');
       const { end, reason } = dialogue.end;
+      if (dialogue.failed !== undefined) this.#silent.set(dialogue.failed, reason);
       if (end === 'complete') return undefined;
       if (end !== 'busy') return reason;
       if (clock.monotonicMs() + BUSY_PAUSE_MS >= deadlineMs) return reason;
@@ -225,7 +254,12 @@ class Verification {
     await sleep(this.#ports.timers, this.#options.settleMs ?? SETTLE_MS);
     const keys = [...this.#suspects].map((name) => Buffer.from(name, 'latin1'));
     const { deadlineMs } = this.#options;
-    for await (const copies of readCopies(this.#ports, keys, deadlineMs, this.#signal)) {
+    const ports: VerifyPorts = {
+      ...this.#ports,
+      peerOf: (id) => (this.#silent.has(id) ? undefined : this.#ports.peerOf(id)),
+    };
+    const until = { deadlineMs, timeoutMs: this.#timeoutMs, signal: this.#signal };
+    for await (const copies of readCopies(ports, keys, until)) {
       this.#noteSilent(copies);
       if (!differ(copies)) continue;
       this.#count(copies.partition);
@@ -238,7 +272,9 @@ class Verification {
   #noteSilent({ partition, copies }: KeyCopies): void {
     for (const { node, answer } of copies) {
       if (!isReplicaFailure(answer) || answer.code === 'RECORD_CORRUPT') continue;
-      this.#giveUp(node, [partition], `${node}: ${answer.message}`);
+      const reason = this.#silent.get(node) ?? `${node}: ${answer.message}`;
+      if (answer.kind !== 'refused') this.#silent.set(node, reason);
+      this.#giveUp(node, [partition], reason);
     }
   }
 

@@ -37,6 +37,7 @@ const PROGRESS_EVERY_MS = 250;
 /** Keys that differ, as a verification lists them. */
 const DEFAULT_LISTED = 100;
 const MAX_LISTED = 10_000;
+const DEFAULT_VERIFY_TIMEOUT_MS = 5_000;
 /** A day, either way. */
 const MAX_SKEW_MS = 86_400_000;
 
@@ -57,6 +58,8 @@ export interface NodeRepairs {
   verify(run: {
     /** How many keys that differ are told. */
     readonly limit: number;
+    /** A replica that leaves a question unanswered for so long is not compared. */
+    readonly timeoutMs: number;
     readonly signal: AbortSignal;
     readonly onProgress: (progress: VerifyProgressReport) => void;
     readonly onDifference: (difference: DifferenceReport) => void;
@@ -105,6 +108,7 @@ export function createClusterService(options: ClusterServiceOptions): UntypedSer
       try {
         const summary = await repairs.verify({
           limit: request.limit === 0 ? DEFAULT_LISTED : request.limit,
+          timeoutMs: request.timeoutMs === 0 ? DEFAULT_VERIFY_TIMEOUT_MS : request.timeoutMs,
           signal,
           onProgress: (progress) => meter.show(progress),
           onDifference: (found) => send({ difference: differenceToWire(found) }),

@@ -149,7 +149,7 @@ export function openUnaryClient(endpoint: string, options: UnaryClientOptions): 
     },
     async verify({ limit = 0, onProgress, onDifference }) {
       let found: VerifySummaryReport | undefined;
-      const request = v1.VerifyRequest.encode({ limit });
+      const request = v1.VerifyRequest.encode({ limit, timeoutMs: Math.ceil(timeoutMs) });
       await eachMessage(caller, CLUSTER_SERVICE.verify, request, v1.VerifyEvent, (event) => {
         const { progress, difference, summary } = event;
         if (progress) onProgress(verifyProgressFromWire(progress));

@@ -1,5 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { hash32 } from '../../src/core/hash.js';
+import { partitionOf } from '../../src/core/placement.js';
 import type { AskRequest } from '../../src/io/peer-asks.js';
 import type { ReplicaFailure } from '../../src/io/peer.js';
 import type { ExchangeResult } from '../../src/maintenance/exchange.js';
@@ -7,6 +9,11 @@ import { bytes } from '../replica/fixtures.js';
 import { merged, NODES, put, ThreeReplicas, type Held } from './three-replicas.js';
 
 const BUSY: ReplicaFailure = { kind: 'refused', code: 'OVERLOADED', message: 'too much to do' };
+const TORN: ReplicaFailure = {
+  kind: 'refused',
+  code: 'STORE_FAILED',
+  message: 'a block is damaged',
+};
 const FENCED: ReplicaFailure = { kind: 'refused', code: 'REFUSED', message: 'below the fence' };
 
 const held: fc.Arbitrary<Held> = fc.record({
@@ -151,6 +158,37 @@ describe('an exchange', () => {
     expect(peer.asked.filter((kind) => kind === 'keys')).toHaveLength(1);
     expect(await three.contents(1)).toEqual(await three.contents(0));
   });
+
+  test.each(['own', 'their'])(
+    'goes on where %s disk cannot be read in one partition',
+    async (whose) => {
+      const three = await ThreeReplicas.open();
+      await three.hold(0, many(20, 'here'));
+      await three.hold(1, many(20, 'there'));
+      const torn = partitionOf(hash32(bytes('here/3')));
+      const peer = three.far(1);
+      const self = three.of(0);
+      const ask = self.ask.bind(self);
+      const isTorn = (kind: string, request: object): boolean =>
+        kind === 'keys' && (request as AskRequest<'keys'>).partition === torn;
+      if (whose === 'own') {
+        self.ask = (kind, request, deadlineMs) =>
+          isTorn(kind, request) ? Promise.resolve(TORN) : ask(kind, request, deadlineMs);
+      } else {
+        peer.twist = (kind, request, reply) => (isTorn(kind, request) ? TORN : reply);
+      }
+      const result = await three.exchange(0, peer);
+      const node = whose === 'own' ? 'n1' : 'n2';
+      expect(result).toMatchObject({
+        end: 'complete',
+        partitionsLeft: 1,
+        reason: `${node}: its keys of partition ${torn} cannot be read (a block is damaged); if that goes on, stop ${node} and empty its data folder, and the others refill it`,
+      });
+      const found = result.differences.find(({ partition }) => partition === torn);
+      expect(found).toMatchObject({ corrupt: 1, pulled: 0, pushed: 0 });
+      expect(copies(result)).toEqual({ pulled: 20, pushed: 19 });
+    },
+  );
 
   test('counts what differs at or below a fence, on either side', async () => {
     const three = await ThreeReplicas.open();

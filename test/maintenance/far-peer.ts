@@ -11,6 +11,8 @@ import type { VirtualTime } from '../virtual-time.js';
 
 const CUT_OFF: ReplicaFailure = { kind: 'failed', code: 'UNAVAILABLE', message: 'channel broken' };
 
+const LATE: ReplicaFailure = { kind: 'failed', code: 'TIMED_OUT', message: 'no answer in time' };
+
 /** A replica at the other end of a network: everything takes its time, is counted, and may fail. */
 export class FarPeer implements Peer {
   readonly nodeId: string;
@@ -18,6 +20,8 @@ export class FarPeer implements Peer {
   /** From the next call on, nothing gets through. */
   cut = false;
   delayMs = 1;
+  /** From the next call on, nothing is answered before its deadline: packets are dropped, and nobody says so. */
+  silent = false;
   /** What becomes of a call instead of its being carried out; undefined: it is. */
   failing: (kind: AskKind | 'apply' | 'read') => ReplicaFailure | undefined = () => undefined;
   /** May change what is answered to an ask. */
@@ -75,6 +79,10 @@ export class FarPeer implements Peer {
     this.reads += 1;
     this.readsAtOnce += 1;
     this.mostReadsAtOnce = Math.max(this.mostReadsAtOnce, this.readsAtOnce);
+    if (this.silent) {
+      void this.#lateAt(call.deadlineMs).then((late) => call.onRead(slot, late));
+      return;
+    }
     this.#travel(() => {
       const failure = this.#failure('read');
       const onRead = (answer: ReadAnswer): void => {
@@ -103,6 +111,7 @@ export class FarPeer implements Peer {
     deadlineMs: number,
   ): Promise<AskReply<K> | ReplicaFailure> {
     this.asked.push(kind);
+    if (this.silent) return this.#lateAt(deadlineMs);
     await this.#wait();
     const failure = this.#failure(kind);
     if (failure !== undefined) return failure;
@@ -122,6 +131,13 @@ export class FarPeer implements Peer {
 
   #failure(kind: AskKind | 'apply' | 'read'): ReplicaFailure | undefined {
     return this.cut ? CUT_OFF : this.failing(kind);
+  }
+
+  #lateAt(deadlineMs: number): Promise<ReplicaFailure> {
+    const { clock, timers } = this.time;
+    return new Promise((resolve) => {
+      timers.after(deadlineMs - clock.monotonicMs(), () => resolve(LATE));
+    });
   }
 
   #wait(): Promise<void> {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { createPlacement } from '../../src/core/placement.js';
+import { hash32 } from '../../src/core/hash.js';
+import { createPlacement, partitionOf } from '../../src/core/placement.js';
 import { versionOf } from '../../src/core/record.js';
 import type { AskRequest } from '../../src/io/peer-asks.js';
 import type { Peer, ReadCall } from '../../src/io/peer.js';
@@ -129,6 +130,41 @@ test('says which replica it could not compare, and compares the others', async (
       ['n3', 'failed'],
     ],
   });
+});
+
+test.each([2_000, 5_000])(
+  'waits %i ms for a replica that nobody hears, once, and compares the others',
+  async (timeoutMs) => {
+    for (const from of ['n1', 'n9']) {
+      const { three, far, run } = await createStage(from);
+      await three.hold(0, some(200));
+      (far.get('n2') as FarPeer).silent = true;
+      const { clock } = three.time;
+      const beganMs = clock.monotonicMs();
+      const report = await run({ timeoutMs });
+      // And the moment after which what differs is read again.
+      expect(clock.monotonicMs() - beganMs).toBeLessThan(timeoutMs + 1_500);
+      expect(report).toMatchObject({ partitionsCompared: 0, differing: 200 });
+      expect(report.uncompared).toEqual([
+        { nodeId: 'n2', partitions: 256, reason: 'n2: no answer in time' },
+      ]);
+    }
+  },
+);
+
+test('says which partition cannot be read, and compares the others', async () => {
+  const { three, far, run } = await createStage();
+  await three.hold(0, some(20));
+  const torn = partitionOf(hash32(Buffer.from('key/3')));
+  const second = far.get('n2') as FarPeer;
+  second.twist = (kind, request, reply) =>
+    kind === 'keys' && (request as AskRequest<'keys'>).partition === torn
+      ? { kind: 'refused', code: 'STORE_FAILED', message: 'a block is damaged' }
+      : reply;
+  const { partitionsCompared, uncompared, differing } = await run();
+  expect({ partitionsCompared, differing }).toEqual({ partitionsCompared: 255, differing: 20 });
+  expect(uncompared).toMatchObject([{ nodeId: 'n2', partitions: 1 }]);
+  expect(uncompared[0]?.reason).toContain(`partition ${torn} cannot be read (a block is damaged)`);
 });
 
 test('does not take for equal what could not be read again', async () => {
