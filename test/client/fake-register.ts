@@ -46,11 +46,12 @@ export class FakeRegister {
     );
     if (decision.kind === 'forgotten') {
       const above = held === undefined ? ZERO_VERSION : floorOf(held);
-      return { ...refusal('REFUSED', 'none', 'came too late'), version: encodeVersion(above) };
+      return { ...TOO_LATE, version: encodeVersion(above) };
     }
     this.#records.set(nameOf(key), decision.record);
     const { code, version } = decision.result;
     const told = version === undefined ? {} : { version: encodeVersion(version) };
+    if (code === 0 && kind === 'outcome') return TOO_LATE;
     if (code === 0) return { ...DONE, record: this.#read(key, nowMs) };
     const found = code === ANSWERED.lost ? this.#read(key, nowMs) : undefined;
     return { ...DONE, record: found, result: code, ...told };
@@ -99,6 +100,8 @@ export const DONE: NodeAnswer = {
 export function refusal(code: ErrorCode, outcome: Outcome, message: string): NodeAnswer {
   return { ...DONE, code, outcome, message };
 }
+
+const TOO_LATE = refusal('REFUSED', 'none', 'came too late');
 
 export function nameOf(key: Uint8Array): string {
   return Buffer.from(key).toString('hex');
