@@ -90,9 +90,39 @@ export async function takeLease(
   session: Session,
   terms: LeaseTerms,
 ): Promise<Lease> {
+  const candidate: Candidate = { holder: session.randomId(), open: undefined };
+  try {
+    return await waitAndTake(kv, session, terms, candidate);
+  } catch (error) {
+    if (!session.closed) giveBack(kv, terms.key, candidate).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Who tries to take a lease, and its latest request that may have taken it, though the lease was not handed out. */
+interface Candidate {
+  readonly holder: string;
+  open: string | undefined;
+}
+
+/** So that a lease which nobody uses keeps nobody out for its whole time. Once asked about, the request does not take it any more. */
+async function giveBack(kv: Kv<LeaseRecord>, key: string, candidate: Candidate): Promise<void> {
+  if (candidate.open === undefined) return;
+  await kv.outcome(candidate.open);
+  const found = await kv.getEntry(key, LINEARIZABLE);
+  if (found?.value.holder !== candidate.holder) return;
+  await kv.cas(key, { expect: { version: found.version } }, undefined);
+}
+
+async function waitAndTake(
+  kv: Kv<LeaseRecord>,
+  session: Session,
+  terms: LeaseTerms,
+  candidate: Candidate,
+): Promise<Lease> {
   const { what, key, ttlMs, waitMs, signal, value } = terms;
   const record: LeaseRecord = {
-    holder: session.randomId(),
+    holder: candidate.holder,
     ttlMs,
     ...(value === undefined ? {} : { value }),
   };
@@ -117,14 +147,17 @@ export async function takeLease(
           const isFresh = session.nowMs() - sentAtMs < ttlMs * FRESH_SHARE;
           if (isFresh) return new Lease(kv, session, terms, record, result.version, sentAtMs);
           // So late that little of its time is left, if any: it is taken again.
+          candidate.open = result.requestId;
           continue;
         }
         ({ found } = result);
         // An attempt that seemed to fail has taken effect: it is taken again, so that its time is known.
         if (found === undefined || isOwn(found)) continue;
+        candidate.open = undefined;
         watch.isOver(found);
       }
     } catch (error) {
+      if (error instanceof KvError) candidate.open = error.requestId ?? candidate.open;
       if (session.closed || !(error instanceof KvError) || !error.retryable) throw error;
       // Waiting may help, as it does for a lock that another one holds.
       failure = error;

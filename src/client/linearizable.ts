@@ -27,7 +27,10 @@ export type CasResult<V> =
     }
   | {
       readonly swapped: false;
-      /** What is there instead; undefined: nothing. */
+      /**
+       * What is there instead; undefined: nothing. After a retry it may be newer than what the compare-and-set lost to, and even be
+       * what it expected.
+       */
       readonly found: Entry<V> | undefined;
       readonly requestId: string;
       readonly receipt?: Receipt;
@@ -65,7 +68,10 @@ export interface LockOptions {
   readonly ttlMs?: number;
   /** How long to wait for another holder; then rejects with TIMED_OUT. Default: for ever. */
   readonly waitMs?: number;
-  /** Gives up waiting: rejects with CANCELLED. Has no effect on a lock that is held. */
+  /**
+   * Gives up waiting: rejects with CANCELLED, and gives the lock back where it may just have been taken. Has no effect on a lock
+   * that is held.
+   */
   readonly signal?: AbortSignal;
 }
 

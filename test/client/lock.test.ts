@@ -125,6 +125,20 @@ describe('a lock', () => {
     });
   });
 
+  test('that may have been taken by who does not wait any more is given back', async () => {
+    const cluster = new FakeCluster();
+    const kv = await cluster.connect();
+    allNodes(cluster, { kind: 'hang', stores: true });
+    const controller = new AbortController();
+    cluster.time.timers.after(50, () => controller.abort('enough'));
+    const left = kv.lock('jobs', { ttlMs: 60_000, signal: controller.signal });
+    expect(await outcomeUnderTime(cluster, left)).toMatchObject({ code: 'CANCELLED' });
+    allNodes(cluster, SERVE);
+    const startMs = cluster.time.clock.monotonicMs();
+    await resultUnderTime(cluster, kv.lock('jobs'));
+    expect(cluster.time.clock.monotonicMs() - startMs).toBeLessThan(10_000);
+  });
+
   test.each([
     ['', {}],
     ['jobs', { ttlMs: 99 }],
