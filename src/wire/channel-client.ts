@@ -289,7 +289,7 @@ export class ChannelClient implements ClientStreamListener {
     if (stream === undefined || stream.pushedBack) return;
     const nowMs = this.#options.clock.monotonicMs();
     const queue = this.#queue;
-    let frame = new FrameWriter();
+    let frame = new FrameWriter(roomFor(queue, 0));
     let frameBytes = 0;
     if (this.#cancelledIds.length > 0) {
       frame.cancelled(this.#cancelledIds);
@@ -302,7 +302,7 @@ export class ChannelClient implements ClientStreamListener {
       if (call.id === 0 || call.deadlineMs <= nowMs) continue;
       if (frameBytes > 0 && frameBytes + call.frameBytes > FRAME_CUT_BYTES) {
         stream.write(frame);
-        frame = new FrameWriter();
+        frame = new FrameWriter(roomFor(queue, next));
         frameBytes = 0;
         if (stream.pushedBack) break;
       }
@@ -313,6 +313,15 @@ export class ChannelClient implements ClientStreamListener {
     if (!frame.empty) stream.write(frame);
     this.#queue = next === queue.length ? [] : queue.slice(next);
   };
+}
+
+/** What the frame that begins with the call at `from` takes at the most, short of a cut within a call. */
+function roomFor(queue: readonly OutgoingCall[], from: number): number {
+  let bytes = 0;
+  for (let i = from; i < queue.length && bytes < FRAME_CUT_BYTES; i++) {
+    bytes += (queue[i] as OutgoingCall).frameBytes;
+  }
+  return bytes;
 }
 
 function timeoutToSend(leftMs: number): number {
