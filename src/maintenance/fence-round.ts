@@ -29,6 +29,8 @@ const COMPARISON_MS = 30_000;
 const BUSY_PART = 0.05;
 const BUSY_TRIES = 20;
 const ASK_TIMEOUT_MS = 5_000;
+/** After so many rounds in which the first replica moved nothing, the second one tries, and so on. */
+const PATIENCE_ROUNDS = 10;
 /** Rounds of different nodes part by this part of the interval. */
 const JITTER = 0.1;
 
@@ -73,7 +75,8 @@ const NOTHING: FenceRoundReport = { voted: 0, moved: 0, obstacles: [] };
 
 /**
  * Moves the fences of the partitions of which this node is the first replica, now and then: where something could be dropped, or
- * where replicas have not all heard what became of a fence. A fence stays behind the clock by `fenceLagMs`, and does not move
+ * where replicas have not all heard what became of a fence. Where the first one does not for long, as while its clock is wrong,
+ * the next one does: two at once do no harm, for the later promise ends the earlier vote. A fence stays behind the clock by `fenceLagMs`, and does not move
  * while a replica is away: deletes are kept until all have them.
  */
 export function startFenceRounds(options: FenceRoundsOptions): FenceRounds {
@@ -105,12 +108,20 @@ export function startFenceRounds(options: FenceRoundsOptions): FenceRounds {
     return fenced.run();
   };
 
+  /** Once for each reason: while a replica differs or is damaged, deletes keep their room on all disks. */
+  const tellWhyNone = (report: FenceRoundReport): void => {
+    const isNew = report.obstacles.some((obstacle) => !last.obstacles.includes(obstacle));
+    const message = 'no fence could be moved: what is deleted is not taken off the disks yet';
+    if (isNew) log.info({ ...report }, message);
+    else log.debug({ ...report }, message);
+  };
+
   const run = (): Promise<FenceRoundReport> => {
     underWay ??= round()
       .then((report) => {
-        last = report;
         if (report.moved > 0) log.info({ ...report }, `fences of ${report.moved} partitions moved`);
-        else if (report.voted > 0) log.debug({ ...report }, 'no fence could be moved');
+        else if (report.voted > 0) tellWhyNone(report);
+        last = report;
         return report;
       })
       .finally(() => {
@@ -176,23 +187,30 @@ class FenceRound {
 
   /** Of the partitions that this node is to care for, and whose replicas can all be reached, those that need a fence. */
   async #votes(): Promise<readonly FenceVote[]> {
-    const { replica, peerOf, placement, clock, tempo } = this.#options;
+    const { replica, peerOf, placement, clock } = this.#options;
     const { members, preference } = placement();
     const votes: FenceVote[] = [];
     for (const [partition, places] of preference.entries()) {
       const ids = places.map((place) => members[place]?.id ?? '');
-      if (ids[0] !== replica.nodeId) continue;
+      const turn = ids.indexOf(replica.nodeId);
+      if (turn < 0 || (turn > 0 && !this.#isOverdue(partition, turn))) continue;
       const replicas = ids.map(peerOf).filter((peer) => peer?.connected === true) as Peer[];
       if (replicas.length === ids.length) {
         votes.push(new FenceVote(partition, this.#fence, replicas, clock));
       }
     }
     const unsettled = await this.#unsettled(votes);
-    const untilMs = clock.wallMs() - tempo.fenceLagMs;
     return votes.filter(
-      ({ partition }) =>
-        unsettled.has(partition) || replica.trees.counts(partition).droppableFromMs <= untilMs,
+      ({ partition }) => unsettled.has(partition) || this.#isOverdue(partition, 0),
     );
+  }
+
+  /** Something could have been dropped for some rounds that those before this node, by `turn` in the list, have not dropped. */
+  #isOverdue(partition: number, turn: number): boolean {
+    const { replica, clock, tempo } = this.#options;
+    const patienceMs = turn * PATIENCE_ROUNDS * tempo.fenceEveryMs;
+    const untilMs = clock.wallMs() - tempo.fenceLagMs - patienceMs;
+    return replica.trees.counts(partition).droppableFromMs <= untilMs;
   }
 
   /** Where replicas have committed different fences, or one waits to hear what became of one. */

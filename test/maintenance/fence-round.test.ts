@@ -21,13 +21,18 @@ const PARTITION = partitionOf(hash32(bytes(KEY)));
 /** Longer than any fence stays behind the clock. */
 const LATER_MS = 10 * 60_000;
 
-/** Every partition in the care of the first node. */
-const PLACEMENT: Placement = {
-  version: 1,
-  members: NODES.map((id) => ({ id, zone: 'z', address: `${id}:1` })),
-  replicas: 3,
-  preference: Array.from({ length: PARTITIONS }, () => [0, 1, 2]),
-};
+/** Rounds come when the test says so, and only then. */
+const SELDOM_MS = 1_000 * LATER_MS;
+
+/** Every partition has the same replicas in the same order. */
+function placementOf(replicas: readonly number[]): Placement {
+  return {
+    version: 1,
+    members: NODES.map((id) => ({ id, zone: 'z', address: `${id}:1` })),
+    replicas: 3,
+    preference: Array.from({ length: PARTITIONS }, () => replicas),
+  };
+}
 
 function deleted(key: string, atMs: number): Held {
   return { ...put(key, atMs), tombstone: true };
@@ -44,7 +49,10 @@ interface Cluster {
   records(): readonly number[];
 }
 
-async function createCluster(held: readonly (readonly Held[])[]): Promise<Cluster> {
+async function createCluster(
+  held: readonly (readonly Held[])[],
+  placement = placementOf([0, 1, 2]),
+): Promise<Cluster> {
   const three = await ThreeReplicas.open();
   for (const [node, records] of held.entries()) await three.hold(node, records);
   await three.time.advance(LATER_MS);
@@ -58,8 +66,8 @@ async function createCluster(held: readonly (readonly Held[])[]): Promise<Cluste
       begin: () => self.compared.beginExchange(),
     }),
     peerOf: (id) => (id === 'n1' ? self : ways[Number(id.slice(1)) - 2]),
-    placement: () => PLACEMENT,
-    tempo: { ...DEFAULT_TEMPO, fenceEveryMs: 1_000 * LATER_MS },
+    placement: () => placement,
+    tempo: { ...DEFAULT_TEMPO, fenceEveryMs: SELDOM_MS },
     clock,
     timers,
     random: seededRandom(1),
@@ -173,6 +181,16 @@ describe('a round', () => {
     expect(committed(cluster)).toEqual([0, 0, 0]);
     // The next one sees it, mends it, and goes on.
     expect(await cluster.run()).toMatchObject({ voted: 1, moved: 1 });
+    expect(cluster.records()).toEqual([0, 0, 0]);
+  });
+
+  test.each([1, 2])('is taken over from %i replicas before it that make none', async (before) => {
+    const order = [1, 2].toSpliced(before, 0, 0);
+    const cluster = await createCluster(all([deleted(KEY, 1)]), placementOf(order));
+    expect(await cluster.run()).toMatchObject({ voted: 0 });
+    await cluster.three.time.advance(before * 9 * SELDOM_MS);
+    expect(cluster.records()).toEqual([1, 1, 1]);
+    await cluster.three.time.advance(before * 3 * SELDOM_MS);
     expect(cluster.records()).toEqual([0, 0, 0]);
   });
 
