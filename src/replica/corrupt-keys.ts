@@ -18,6 +18,11 @@ export class CorruptKeys {
     return this.#keys.size;
   }
 
+  /** There may be more of them than are remembered. */
+  get isFull(): boolean {
+    return this.#keys.size >= MAX_KEYS;
+  }
+
   /** How many could be read again so far. */
   get mended(): number {
     return this.#mended;

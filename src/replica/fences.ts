@@ -255,7 +255,8 @@ export class Fences {
   #checkReadable(partition: number): ReplicaFailure | undefined {
     const { trees, corrupt } = this.#options.known;
     if (!trees.ready) return refused('UNAVAILABLE', 'the hash trees are being rebuilt');
-    const isCorrupt = corrupt.list().some(({ keyHash }) => partitionOf(keyHash) === partition);
+    const isCorrupt =
+      corrupt.isFull || corrupt.list().some(({ keyHash }) => partitionOf(keyHash) === partition);
     return isCorrupt
       ? refused('RECORD_CORRUPT', 'a record of the partition cannot be read, and is to be mended')
       : undefined;

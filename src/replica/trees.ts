@@ -231,9 +231,10 @@ export class Trees {
     const counts = this.#counts[partition] as Counts;
     if (tree === undefined) return undefined;
     const saved = Buffer.alloc(COUNTS_BYTES + SEGMENTS * SAVED_SEGMENT_BYTES);
-    saved.writeUInt32BE(counts.records, 0);
-    saved.writeUInt32BE(counts.tombstones, 4);
-    saved.writeUInt32BE(counts.expiring, 8);
+    // Below zero where a disk gave back what was not counted: no reason not to stop cleanly, and the scrub counts anew.
+    saved.writeUInt32BE(Math.max(counts.records, 0), 0);
+    saved.writeUInt32BE(Math.max(counts.tombstones, 0), 4);
+    saved.writeUInt32BE(Math.max(counts.expiring, 0), 8);
     saved.writeUIntBE(Math.min(counts.droppableFromMs, MAX_WALL_MS), 12, 6);
     let at = COUNTS_BYTES;
     for (let segment = 0; segment < SEGMENTS; segment++) {

@@ -35,6 +35,10 @@ const [OTHER, DELETED, EXPIRED, EXPIRING, YOUNG, LIVE] = Array.from({ length: 20
   Buffer,
 ];
 
+function isHere(key: Uint8Array): boolean {
+  return partitionOf(hash32(key)) === PARTITION;
+}
+
 /** A fence `atMs` after the start of the virtual wall clock, when it is 10 s later already. */
 function fenceAt(atMs: number): Uint8Array {
   return encodeVersion({ wallMs: START_WALL_MS + atMs, logical: 0, writerHi: 9, writerLo: 9 });
@@ -179,6 +183,22 @@ describe('a sealed fence', () => {
     const mark = await promise(node, fenceAt(5));
     await disk.store.batch().put(recordKey(KEY), bytes('garbage')).commit({ sync: true });
     await readOne(node, KEY);
+    expect(await seal(node, fenceAt(5), mark)).toMatchObject({ code: 'RECORD_CORRUPT' });
+  });
+
+  test('is refused while more records cannot be read than are remembered', async () => {
+    const disk = createFaultyDisk();
+    await open(disk);
+    const batch = disk.store.batch();
+    const others = Array.from({ length: 11_000 }, (_, i) => bytes(`a/${i}`)).filter(
+      (key) => !isHere(key),
+    );
+    for (const key of [...others, KEY]) batch.put(recordKey(key), bytes('garbage'));
+    await batch.commit({ sync: true });
+    await crash(disk);
+    const node = await open(disk);
+    expect(node.replica.corruptKeys.some(({ key }) => isHere(key))).toBe(false);
+    const mark = await promise(node, fenceAt(5));
     expect(await seal(node, fenceAt(5), mark)).toMatchObject({ code: 'RECORD_CORRUPT' });
   });
 

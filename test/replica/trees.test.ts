@@ -139,3 +139,18 @@ describe('the trees of a replica', () => {
     expect(from()).toBe(START_WALL_MS + 70);
   });
 });
+
+test('trees that lose more than was ever counted can be saved all the same', () => {
+  const trees = new Trees();
+  const [key] = keys as [Buffer];
+  const gone = (kind: string) => recordFor({ key, atMs: 1, kind });
+  for (const kind of ['delete', 'expire']) trees.replace(hash32(key), gone(kind), undefined);
+  const saved = Buffer.from(trees.save(partitionOf(hash32(key))) as Uint8Array);
+  const loaded = new Trees();
+  loaded.load(partitionOf(hash32(key)), saved);
+  expect(loaded.counts(partitionOf(hash32(key)))).toMatchObject({
+    records: 0,
+    tombstones: 0,
+    expiring: 0,
+  });
+});
