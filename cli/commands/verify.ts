@@ -86,7 +86,9 @@ Examples:
 export function summaryLines({ summary, differences }: Verification): string[] {
   const { partitions, compared, differing, differingPartitions, uncompared, durationMs } = summary;
   const took = formatDuration(durationMs);
-  const missing = uncompared.map(({ node, reason }) => `${node} was not compared: ${reason}`);
+  const missing = uncompared.map(
+    ({ node, reason }) => `${node} was not compared: ${withoutName(node, reason)}`,
+  );
   if (differing === 0) {
     return compared === partitions
       ? [`All replicas of all keys hold the same. Looked through in ${took}.`]
@@ -156,4 +158,9 @@ function listedArgument(text: string): number {
   const limit = /^\d{1,5}$/.test(text) ? Number(text) : 0;
   if (limit >= 1 && limit <= MAX_LISTED) return limit;
   throw new InvalidArgumentError(`It must be a whole number from 1 to ${MAX_LISTED}.`);
+}
+
+/** A reason that comes from a node begins with its name. */
+function withoutName(node: string, reason: string): string {
+  return reason.startsWith(`${node}: `) ? reason.slice(node.length + 2) : reason;
 }
