@@ -46,6 +46,8 @@ export interface KnownDefect extends Defect {
   readonly workloads?: readonly WorkloadName[];
   /** What else a run of it is drawn like. */
   readonly shape?: Partial<Shape>;
+  /** A seed that showed it when it was last looked for: where the search begins. Default: 1. */
+  readonly shownBy?: number;
 }
 
 const APPLIED: ApplyAnswer = { kind: 'applied' };
@@ -128,6 +130,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'reads skip the repair of replicas that lag',
     laws: 'b',
+    shownBy: 5,
     peer: (peer) =>
       wrapPeer(peer, {
         apply: (call, slot) => {
@@ -316,6 +319,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'an unreadable record is taken for absent, and overwritten',
     laws: 'abcd',
+    shownBy: 9,
     faults: ['bit-flip'],
     store: (opener) =>
       wrapStore(opener, (store) => ({

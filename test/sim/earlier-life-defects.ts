@@ -38,6 +38,7 @@ export const EARLIER_LIFE_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'an answer of an earlier life is counted',
     laws: 'ab',
+    shownBy: 7,
     ...FORGETFUL,
     ...countedTooLong(),
   },

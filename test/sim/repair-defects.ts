@@ -80,6 +80,7 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'an exchange goes one way: one node gives and is given nothing',
     laws: 'bd',
+    shownBy: 5,
     faults: ['crash', 'cut', 'isolate', 'halves'],
     nodes: 3,
     peer: (peer, { name }) =>
@@ -106,6 +107,7 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a fence ignores a replica that cannot be reached',
     laws: 'bj',
+    shownBy: 11,
     faults: ['isolate'],
     nodes: 3,
     workloads: ['deletes'],
@@ -173,6 +175,7 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a forgotten tail votes',
     laws: 'ab',
+    shownBy: 6,
     faults: ['old-disk', 'lost-tail', 'damaged-log', 'cut', 'isolate'],
     workloads: ['quorum'],
     nodes: 3,
