@@ -1,16 +1,10 @@
 import { access, mkdir, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Level } from 'level';
+import { LevelCursor, type Database } from './level-cursor.js';
+import { storeErrorOf } from './level-error.js';
 import { inspectLogs } from './level-log.js';
-import {
-  StoreError,
-  type Store,
-  type StoreBatch,
-  type StoreCursor,
-  type StoreEntry,
-  type StoreOpener,
-  type StoreRange,
-} from './store.js';
+import type { Store, StoreBatch, StoreCursor, StoreOpener, StoreRange } from './store.js';
 
 export interface LevelStoreOptions {
   /** Bytes gathered in memory before LevelDB writes a sorted file. */
@@ -22,18 +16,11 @@ export interface LevelStoreOptions {
 const DEFAULT_WRITE_BUFFER_BYTES = 16 * 1024 * 1024;
 const DEFAULT_CACHE_BYTES = 8 * 1024 * 1024;
 
-/** A cursor reads ahead about this many bytes at once, whatever the count it is asked for. */
-const CURSOR_READ_BYTES = 256 * 1024;
-
 /** Opening rewrites the log as a sorted file, so it needs the room of that, and some for the files that describe it. */
 const ROOM_BEYOND_LOG_BYTES = 1024 * 1024;
 const PROBE_NAME = 'write-probe';
 /** The file that says that a log was found damaged. LevelDB leaves alone what it does not know. */
 const DAMAGE_NAME = 'log-damaged';
-
-const NO_VALUE = new Uint8Array(0);
-
-type Database = Level<Uint8Array, Uint8Array>;
 
 /** The store of one folder, which is made when missing. Rejects with a {@link StoreError}. */
 export async function openLevelStore(
@@ -159,7 +146,7 @@ class LevelStore implements Store {
 
   cursor(range: StoreRange): StoreCursor {
     try {
-      return new LevelCursor(iterate(this.#database, range), range.lt);
+      return new LevelCursor(this.#database, range);
     } catch (error) {
       throw storeErrorOf(error, 'a scan failed');
     }
@@ -227,58 +214,6 @@ class LevelBatch implements StoreBatch {
   }
 }
 
-/** LevelDB takes the iterator's snapshot within this call. */
-function iterate(database: Database, range: StoreRange) {
-  return database.iterator<Uint8Array, Uint8Array>({
-    gte: range.gte,
-    lt: range.lt,
-    reverse: range.reverse ?? false,
-    values: range.values ?? true,
-    highWaterMarkBytes: CURSOR_READ_BYTES,
-  });
-}
-
-class LevelCursor implements StoreCursor {
-  readonly #iterator: ReturnType<typeof iterate>;
-  readonly #end: Uint8Array;
-  /** Nothing was read yet, or LevelDB has said how it went. */
-  #isChecked = true;
-
-  constructor(iterator: ReturnType<typeof iterate>, end: Uint8Array) {
-    this.#iterator = iterator;
-    this.#end = end;
-  }
-
-  async next(count: number): Promise<readonly StoreEntry[]> {
-    try {
-      const entries = await this.#iterator.nextv(count);
-      this.#isChecked = entries.length === 0;
-      for (const entry of entries) entry[1] ??= NO_VALUE;
-      return entries;
-    } catch (error) {
-      this.#isChecked = true;
-      throw storeErrorOf(error, 'a scan failed');
-    }
-  }
-
-  /**
-   * LevelDB steps over a block that it cannot read, and says so only when it comes to the end: so it is sent there. It reads
-   * its last block on that way, and is as frank about that one.
-   */
-  async close(): Promise<void> {
-    try {
-      if (!this.#isChecked) {
-        this.#iterator.seek(this.#end);
-        await this.#iterator.nextv(1);
-      }
-    } catch (error) {
-      throw storeErrorOf(error, 'a scan failed');
-    } finally {
-      await this.#iterator.close();
-    }
-  }
-}
-
 /** Bytes of the files in the folder whose names are wanted. */
 async function sizeOf(folder: string, isWanted: (name: string) => boolean): Promise<number> {
   const names = (await readdir(folder)).filter(isWanted);
@@ -293,31 +228,4 @@ async function fileBytes(path: string): Promise<number> {
     // LevelDB removed it between the listing and now.
     return 0;
   }
-}
-
-/** What LevelDB and the file system say in words, as a reason. LevelDB passes errno on only as its text. */
-export function storeErrorOf(error: unknown, what: string): StoreError {
-  if (error instanceof StoreError) return error;
-  const chain = causesOf(error);
-  const text = chain.map((cause) => cause.message).join(': ');
-  const codes = new Set(chain.map((cause) => (cause as NodeJS.ErrnoException).code));
-  return new StoreError(reasonOf(codes, text), `${what}: ${text}`, { cause: error });
-}
-
-function reasonOf(codes: ReadonlySet<string | undefined>, text: string): StoreError['reason'] {
-  if (codes.has('LEVEL_LOCKED')) return 'locked';
-  if (codes.has('LEVEL_CORRUPTION') || /corruption/i.test(text)) return 'corrupt';
-  if (/ENOSPC|EDQUOT|no space left|quota exceeded/i.test(text)) return 'full';
-  if (/EROFS|EACCES|EPERM|read-only file|permission denied|not permitted/i.test(text)) {
-    return 'read-only';
-  }
-  return 'failed';
-}
-
-function causesOf(error: unknown): Error[] {
-  const chain: Error[] = [];
-  for (let cause = error; cause instanceof Error && chain.length < 5; cause = cause.cause) {
-    chain.push(cause);
-  }
-  return chain.length > 0 ? chain : [new Error(String(error))];
 }

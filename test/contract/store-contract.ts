@@ -148,6 +148,31 @@ export function describeStore(
       expect(await keysOf(ALL)).toEqual(['a', 'c', 'd']);
     });
 
+    test('a cursor gives keys that are no text among those that are, each once, of one moment', async () => {
+      const keys = ['61', '6180', '62', '62efbfbd', '63', 'c3a9', 'eda080', 'f0908080', 'ff'];
+      const first = store.batch();
+      for (const key of keys) first.put(Buffer.from(key, 'hex'), bytes('old'));
+      await first.commit({ sync: true });
+      for (const count of [1, 2, 100]) {
+        for (const reverse of [false, true]) {
+          const cursor = store.cursor({ gte: bytes('a'), lt: Buffer.from('ffff', 'hex'), reverse });
+          await store.batch().put(Buffer.from('ff00', 'hex'), bytes('new')).commit({ sync: true });
+          const seen: string[] = [];
+          for (let some = await cursor.next(count); some.length > 0;) {
+            expect(some.length).toBeLessThanOrEqual(count);
+            for (const [key, value] of some) {
+              seen.push(Buffer.from(key).toString('hex'));
+              expect(text(value)).toBe('old');
+            }
+            some = await cursor.next(count);
+          }
+          await cursor.close();
+          await store.batch().del(Buffer.from('ff00', 'hex')).commit({ sync: true });
+          expect(seen).toEqual(reverse ? keys.toReversed() : keys);
+        }
+      }
+    });
+
     test('a cursor at its end stays there', async () => {
       await put('a');
       const cursor = store.cursor(ALL);

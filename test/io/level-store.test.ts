@@ -2,7 +2,8 @@ import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { levelStoreOpener, openLevelStore, storeErrorOf } from '../../src/io/level-store.js';
+import { storeErrorOf } from '../../src/io/level-error.js';
+import { levelStoreOpener, openLevelStore } from '../../src/io/level-store.js';
 import { StoreError } from '../../src/io/store.js';
 
 const KEY = Buffer.from('key');
