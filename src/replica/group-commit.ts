@@ -299,7 +299,7 @@ export class GroupCommit {
     try {
       batch = this.#store.batch();
       for (const held of winners) {
-        this.#known.willWrite(held.keyHash);
+        this.#known.willWrite(held.storeKey, held.keyHash);
         writeApplied(batch, held, held.winner as Uint8Array, this.#promises);
       }
       prepares?.write(batch, this.#promises);

@@ -47,9 +47,18 @@ export class KnownRecords {
     return this.#storedKeys.mayHave(keyHash);
   }
 
-  /** Before the batch that brings the key is written. */
-  willWrite(keyHash: number): void {
+  /**
+   * The header of what is on disk of the key, synced; undefined where that is not known, or a batch under way may just have changed
+   * it: a reader that has seen a batch must not be followed by one that has not. A copy.
+   */
+  header(storeKey: Uint8Array, keyHash: number): Uint8Array | undefined {
+    return this.#headers.get(storeKey, keyHash)?.slice();
+  }
+
+  /** Before the batch that brings a record of the key is written. What was recalled stays as it is until {@link remember}. */
+  willWrite(storeKey: Uint8Array, keyHash: number): void {
     this.#storedKeys.add(keyHash);
+    this.#headers.forget(storeKey, keyHash);
   }
 
   /** The winners are on disk. To be told before anybody is answered, and before {@link remember}. */

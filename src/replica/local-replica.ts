@@ -175,9 +175,7 @@ export class LocalReplica implements Peer {
       log,
     });
     this.introductions = new Introductions(this.standing, this.memory, this.#commit);
-    this.#reads = new ReadGather(folder.store, clock, timers, table, (key, keyHash) => {
-      this.#known.foundCorrupt(key, keyHash);
-    });
+    this.#reads = new ReadGather(folder.store, clock, timers, table, this.#known);
     this.#bound = new ClockBound({ hlc: this.hlc, clock, commit: this.#commit, maxDriftMs });
     this.#scans = new ScanQueue(clock);
     this.#nextTurn = new NextTurn(timers);

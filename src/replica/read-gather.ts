@@ -7,6 +7,7 @@ import { StoreError, type Store } from '../io/store.js';
 import type { Timers } from '../io/timers.js';
 import { CORRUPT, describeStoreError, LATE, refused, STOPPING } from './failure.js';
 import type { FenceTable } from './fence-table.js';
+import type { KnownRecords } from './known-records.js';
 import { recordKey } from './layout.js';
 import { lookUp, type Lookup } from './lookup.js';
 
@@ -18,6 +19,7 @@ const MAX_WAITING = 16_384;
 
 const OVERLOADED = refused('OVERLOADED', 'too many reads wait for the disk of this replica');
 const ABSENT: ReadAnswer = { kind: 'absent' };
+const NOTHING: readonly Lookup[] = [];
 
 type Part = 'record' | 'header';
 
@@ -28,7 +30,7 @@ interface ReadGroup {
 }
 
 /**
- * Reads that come in one turn share one read of the store. They see what is synced and nothing else, because the store shows
+ * Reads that come in one turn share one read of the store, and a header that memory knows needs none. They see what is synced and nothing else, because the store shows
  * a batch when it is, and one record of a key or another, never parts of two.
  */
 export class ReadGather {
@@ -36,27 +38,20 @@ export class ReadGather {
   readonly #clock: Clock;
   readonly #timers: Timers;
   readonly #fences: FenceTable;
+  readonly #known: KnownRecords;
   #gathering: ReadGroup = newGroup();
   #turnAsked = false;
   #underWay = 0;
   #stopping = false;
   #onIdle: (() => void) | undefined;
-  readonly #onCorrupt: (key: Uint8Array, keyHash: number) => void;
   #corrupt = 0;
 
-  /** `onCorrupt` hears of every key whose stored record fails its checksum. */
-  constructor(
-    store: Store,
-    clock: Clock,
-    timers: Timers,
-    fences: FenceTable,
-    onCorrupt: (key: Uint8Array, keyHash: number) => void,
-  ) {
+  constructor(store: Store, clock: Clock, timers: Timers, fences: FenceTable, known: KnownRecords) {
     this.#store = store;
     this.#clock = clock;
     this.#timers = timers;
     this.#fences = fences;
-    this.#onCorrupt = onCorrupt;
+    this.#known = known;
   }
 
   /** How often a stored record failed its checksum when it was read. */
@@ -112,23 +107,22 @@ export class ReadGather {
     return gathered;
   }
 
-  async #readGroup(gathered: ReadGroup): Promise<void> {
+  async #readGroup(group: ReadGroup): Promise<void> {
+    const storeKeys = this.#sift(group);
     this.#underWay += 1;
     if (this.#gathering.calls.length > 0) this.#askTurn();
-    const group = this.#dropLate(gathered);
-    const found = await this.#lookUp(group);
+    const found = storeKeys.length > 0 ? await this.#lookUp(group, storeKeys) : NOTHING;
     this.#underWay -= 1;
     for (let i = 0; i < group.calls.length; i++) {
       const call = group.calls[i] as ReadCall;
-      call.onRead(group.slots[i] as number, this.#answer(call, found[i], group.parts[i] as Part));
+      call.onRead(group.slots[i] as number, this.#checked(call, found[i], group.parts[i] as Part));
     }
     if (this.#gathering.calls.length > 0) this.#askTurn();
     else if (this.#idle) this.#onIdle?.();
   }
 
   /** What is found is told along with the committed fence, so none may be committed in between: then it is read again. */
-  async #lookUp(group: ReadGroup): Promise<Lookup[]> {
-    const storeKeys = group.calls.map((call) => recordKey(call.key));
+  async #lookUp(group: ReadGroup, storeKeys: readonly Buffer[]): Promise<Lookup[]> {
     let { commits } = this.#fences;
     const found = await lookUp(this.#store, storeKeys);
     while (this.#fences.commits !== commits) {
@@ -142,31 +136,47 @@ export class ReadGather {
     return found;
   }
 
-  #dropLate(group: ReadGroup): ReadGroup {
+  /** Answers what is late, and what is known without a read. What is left in the group is to be looked up, under the given keys. */
+  #sift({ calls, slots, parts }: ReadGroup): Buffer[] {
     const nowMs = this.#clock.monotonicMs();
-    if (group.calls.every((call) => call.deadlineMs > nowMs)) return group;
-    const inTime = newGroup();
-    for (let i = 0; i < group.calls.length; i++) {
-      const call = group.calls[i] as ReadCall;
-      const slot = group.slots[i] as number;
-      if (call.deadlineMs > nowMs) {
-        inTime.calls.push(call);
-        inTime.slots.push(slot);
-        inTime.parts.push(group.parts[i] as Part);
-      } else {
+    const storeKeys: Buffer[] = [];
+    for (let i = 0; i < calls.length; i++) {
+      const call = calls[i] as ReadCall;
+      const slot = slots[i] as number;
+      const part = parts[i] as Part;
+      if (call.deadlineMs <= nowMs) {
         call.onRead(slot, LATE);
+        continue;
       }
+      const storeKey = recordKey(call.key);
+      const header = part === 'header' ? this.#known.header(storeKey, call.keyHash) : undefined;
+      if (header !== undefined) {
+        call.onRead(slot, this.#answer(call, header, part));
+        continue;
+      }
+      const place = storeKeys.push(storeKey) - 1;
+      calls[place] = call;
+      slots[place] = slot;
+      parts[place] = part;
     }
-    return inTime;
+    calls.length = storeKeys.length;
+    slots.length = storeKeys.length;
+    parts.length = storeKeys.length;
+    return storeKeys;
   }
 
-  #answer(call: ReadCall, record: Lookup, part: Part): ReadAnswer {
+  #checked(call: ReadCall, record: Lookup, part: Part): ReadAnswer {
     if (record instanceof StoreError) return refused('STORE_FAILED', describeStoreError(record));
     if (record !== undefined && !isIntact(call.keyHash, record)) {
       this.#corrupt += 1;
-      this.#onCorrupt(call.key, call.keyHash);
+      this.#known.foundCorrupt(call.key, call.keyHash);
       return CORRUPT;
     }
+    return this.#answer(call, record, part);
+  }
+
+  /** `record`: in an answer of the header, the header is enough. */
+  #answer(call: ReadCall, record: Uint8Array | undefined, part: Part): ReadAnswer {
     const fence = this.#fences.of(partitionOf(call.keyHash)).committed;
     if (record === undefined || isHidden(record, fence)) {
       return fence.length === 0 ? ABSENT : { kind: 'absent', fence };

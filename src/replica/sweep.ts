@@ -189,8 +189,9 @@ export class Sweeper {
     if (record === undefined) {
       batch.del(recordKey(key)).del(entryKey);
     } else {
-      this.#known.willWrite(keyHash);
-      batch.put(recordKey(key), record).put(entryKey, NO_VALUE);
+      const storeKey = recordKey(key);
+      this.#known.willWrite(storeKey, keyHash);
+      batch.put(storeKey, record).put(entryKey, NO_VALUE);
     }
   }
 

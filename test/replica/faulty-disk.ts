@@ -24,6 +24,8 @@ export interface FaultyDisk extends StoreOpener {
   damagedKey: Uint8Array | undefined;
   /** While set, commits wait for it before they do anything. */
   gate: Promise<void> | undefined;
+  /** While set, commits wait for it when all is done and can be read, before they say so. */
+  lateWord: Promise<void> | undefined;
   /** While set, the walk over all records waits for it. */
   walkGate: Promise<void> | undefined;
   /** Keys read, and commits begun, so far. */
@@ -44,6 +46,7 @@ export function createFaultyDisk(): FaultyDisk {
     room: true,
     damagedKey: undefined as Uint8Array | undefined,
     gate: undefined as Promise<void> | undefined,
+    lateWord: undefined as Promise<void> | undefined,
     walkGate: undefined as Promise<void> | undefined,
     keysRead: 0,
     commits: 0,
@@ -120,6 +123,7 @@ export function createFaultyDisk(): FaultyDisk {
       const fault = disk.failNextCommit;
       disk.failNextCommit = undefined;
       if (fault !== 'lost') await batch.commit(options);
+      await disk.lateWord;
       if (fault !== undefined) throw new StoreError('failed', 'Input/output error');
     },
     discard() {
@@ -129,4 +133,19 @@ export function createFaultyDisk(): FaultyDisk {
   });
 
   return disk;
+}
+
+/** Commits (or the walk over all keys) begin and wait until the gate is opened. */
+export function closeGate(
+  disk: FaultyDisk,
+  gate: 'gate' | 'lateWord' | 'walkGate' = 'gate',
+): () => void {
+  let pass: (() => void) | undefined;
+  disk[gate] = new Promise((resolve) => {
+    pass = resolve;
+  });
+  return () => {
+    disk[gate] = undefined;
+    pass?.();
+  };
 }

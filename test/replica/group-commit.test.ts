@@ -7,7 +7,7 @@ import type { ApplyAnswer } from '../../src/io/peer.js';
 import type { StoreOpener } from '../../src/io/store.js';
 import { DEFAULT_QUEUE_BOUNDS } from '../../src/replica/apply-queue.js';
 import { recordKey } from '../../src/replica/layout.js';
-import { createFaultyDisk, type FaultyDisk } from './faulty-disk.js';
+import { closeGate, createFaultyDisk } from './faulty-disk.js';
 import {
   applyCall,
   applyOne,
@@ -38,18 +38,6 @@ function send({ replica }: TestReplica, calls: readonly TestApply[]): void {
 }
 
 const said = (calls: readonly TestApply[]) => calls.map((call) => say(call.answers[0]));
-
-/** Commits (or the walk over all keys) begin and wait until the gate is opened. */
-function closeGate(disk: FaultyDisk, gate: 'gate' | 'walkGate' = 'gate'): () => void {
-  let pass: (() => void) | undefined;
-  disk[gate] = new Promise((resolve) => {
-    pass = resolve;
-  });
-  return () => {
-    disk[gate] = undefined;
-    pass?.();
-  };
-}
 
 describe('the group commit', () => {
   test('answers when the batch is synced, not before, and never within the call', async () => {

@@ -6,7 +6,13 @@ import { describe, expect, test } from 'vitest';
 import { hash32 } from '../../src/core/hash.js';
 import { compareKeys } from '../../src/core/key-range.js';
 import { partitionOf } from '../../src/core/placement.js';
-import { encodeRecord, expiryOf, HEADER_BYTES, versionOf } from '../../src/core/record.js';
+import {
+  encodeRecord,
+  expiryOf,
+  HEADER_BYTES,
+  headerOf,
+  versionOf,
+} from '../../src/core/record.js';
 import { systemClock } from '../../src/io/clock.js';
 import { levelStoreOpener } from '../../src/io/level-store.js';
 import { silentLog } from '../../src/io/log.js';
@@ -16,7 +22,7 @@ import { systemRandom } from '../../src/io/random.js';
 import { systemTimers } from '../../src/io/timers.js';
 import { recordKey } from '../../src/replica/layout.js';
 import { openLocalReplica } from '../../src/replica/local-replica.js';
-import { createFaultyDisk } from './faulty-disk.js';
+import { closeGate, createFaultyDisk } from './faulty-disk.js';
 import {
   applyCall,
   applyOne,
@@ -144,7 +150,7 @@ describe('reads of a replica', () => {
     const before = disk.keysRead;
     await node.time.advance(10);
     const calls = [readCall(KEY), readCall(KEY, { deadlineMs: 10 }), readCall(bytes('none'))];
-    for (const call of calls) node.replica.read(call, 0, 'header');
+    for (const call of calls) node.replica.read(call, 0, 'record');
     await node.time.settle();
     expect(calls.map((call) => call.answers.map((answer) => answer.kind))).toEqual([
       ['found'],
@@ -153,6 +159,37 @@ describe('reads of a replica', () => {
     ]);
     expect(calls[1]?.answers[0]).toMatchObject({ code: 'TIMED_OUT' });
     expect(disk.keysRead).toBe(before + 2);
+  });
+
+  test('of a header that memory knows do not touch the disk, and stay what was read before', async () => {
+    const disk = createFaultyDisk();
+    const node = await openTestReplica(disk);
+    await applyOne(node, KEY, recordOf(KEY, 1));
+    const before = disk.keysRead;
+    const first = await readOne(node, KEY, 'header');
+    expect(disk.keysRead).toBe(before);
+    await applyOne(node, KEY, recordOf(KEY, 2));
+    expect(first).toMatchObject({ header: Uint8Array.from(headerOf(recordOf(KEY, 1))) });
+    expect(await readOne(node, KEY, 'header')).toMatchObject({
+      header: Uint8Array.from(headerOf(recordOf(KEY, 2))),
+    });
+  });
+
+  test('never go backwards while a batch that can be read already has not told memory', async () => {
+    const disk = createFaultyDisk();
+    const node = await openTestReplica(disk);
+    await applyOne(node, KEY, recordOf(KEY, 1));
+    const tell = closeGate(disk, 'lateWord');
+    const write = applyCall(KEY, recordOf(KEY, 2));
+    node.replica.apply(write, 0);
+    await node.time.settle();
+    expect(write.answers).toEqual([]);
+    const newer = Uint8Array.from(headerOf(recordOf(KEY, 2)));
+    expect(await readOne(node, KEY)).toMatchObject({ header: newer });
+    expect(await readOne(node, KEY, 'header')).toMatchObject({ header: newer });
+    tell();
+    await node.time.settle();
+    expect(write.answers).toEqual([{ kind: 'applied' }]);
   });
 
   test('are all answered, however many there are', async () => {
