@@ -58,24 +58,25 @@ export async function* scanRecords(
   const own = new AbortController();
   if (callers?.aborted === true) own.abort(callers.reason);
   else if (callers !== undefined) abortWith(callers, own);
+  let more = true;
   try {
     let left = range.limit;
     let next = fetchPage(session, range, plan, left, NO_BYTES, own.signal);
-    for (;;) {
+    while (more) {
       const { records, token } = await next;
       left -= records.length;
-      const more = token.length > 0 && left > 0;
+      more = token.length > 0 && left > 0;
       if (more) {
         next = fetchPage(session, range, plan, left, token, own.signal);
         // If it fails, that is thrown when its turn comes; until then nobody listens.
         next.catch(() => undefined);
       }
       yield records;
-      if (!more) return;
     }
   } finally {
     if (callers !== undefined) releaseFrom(callers, own);
-    own.abort();
+    // An error with its stack, for nobody, if no page is under way.
+    if (more) own.abort();
   }
 }
 

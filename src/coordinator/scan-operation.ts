@@ -12,7 +12,12 @@ import {
   versionOf,
 } from '../core/record.js';
 import type { CoverPart } from '../core/scan-cover.js';
-import { mergePages, type MergedKey, type MergedRange } from '../core/scan-merge.js';
+import {
+  mergePages,
+  type MergedKey,
+  type MergedRange,
+  type MergePage,
+} from '../core/scan-merge.js';
 import { decodeScanToken, encodeScanToken, type TokenScope } from '../core/scan-token.js';
 import type { NodeAnswer, NodeFailure, NodePage, NodeScan } from '../io/link.js';
 import { isReplicaFailure, type ReplicaFailure, type ReplicaPage } from '../io/peer.js';
@@ -139,7 +144,7 @@ export class ScanOperation extends UnderWay {
         cover.parts.map(async (part) => pageFrom(had, part) ?? this.#ask(part, range)),
       );
       const failures: { readonly peer: PeerState; readonly failure: ReplicaFailure }[] = [];
-      const answered: ReplicaPage[] = [];
+      const answered: MergePage[] = [];
       for (const [place, page] of pages.entries()) {
         const part = cover.parts[place] as CoverPart;
         const peer = this.#peerOf(part);
@@ -148,7 +153,7 @@ export class ScanOperation extends UnderWay {
         } else if (lives.changedAt(peer.nodeId) > livesVersion) {
           failures.push({ peer, failure: EARLIER_LIFE });
         } else {
-          answered.push(page);
+          answered.push({ ...page, checked: peer.local });
           had.push({ part, page });
         }
       }

@@ -8,6 +8,8 @@ export interface MergePage {
   readonly entries: readonly { readonly key: Uint8Array; readonly record: Uint8Array }[];
   readonly scannedTo?: Uint8Array;
   readonly corrupt: readonly Uint8Array[];
+  /** Whoever gave it has checked its records, in this process. What a wire gives is checked by the merge. */
+  readonly checked: boolean;
 }
 
 /** One key of the merged range. */
@@ -47,64 +49,96 @@ export function mergePages(
   const sign = reverse ? -1 : 1;
   const order = (a: Uint8Array, b: Uint8Array): number => sign * compareKeys(a, b);
   const scannedTo = horizonOf(pages, order);
-  const at = pages.map(() => 0);
-  const corrupt = pages.map((page) => [...page.corrupt].sort(order));
-  const corruptAt = pages.map(() => 0);
+  const cursors = pages.flatMap((page, place) => cursorsOf(page, place, order));
   const keys: MergedKey[] = [];
 
-  for (;;) {
-    let key: Uint8Array | undefined;
-    for (let i = 0; i < pages.length; i++) {
-      const held = pages[i]?.entries[at[i] as number]?.key;
-      if (held !== undefined && (key === undefined || order(held, key) < 0)) key = held;
-      const unread = corrupt[i]?.[corruptAt[i] as number];
-      if (unread !== undefined && (key === undefined || order(unread, key) < 0)) key = unread;
-    }
+  for (let round = 1; ; round++) {
+    const key = firstKey(cursors, order, round);
     if (key === undefined || (scannedTo !== undefined && order(key, scannedTo) > 0)) break;
 
     const keyHash = hash32(key);
-    const answering = assigned[partitionOf(keyHash)] ?? [];
+    const answering = assigned[partitionOf(keyHash)] ?? NO_PLACES;
     let newest: Uint8Array | undefined;
     let whole = false;
     let holders = 0;
-    let isCorrupt = false;
-    // Every cursor that stands at the key moves on, those of nodes that do not answer for it included.
-    for (let i = 0; i < pages.length; i++) {
-      const answers = answering.includes(i);
-      const unread = corrupt[i]?.[corruptAt[i] as number];
-      if (unread !== undefined && compareKeys(unread, key) === 0) {
-        corruptAt[i] = (corruptAt[i] as number) + 1;
-        isCorrupt ||= answers;
-      }
-      const entry = pages[i]?.entries[at[i] as number];
-      if (entry === undefined || compareKeys(entry.key, key) !== 0) continue;
-      at[i] = (at[i] as number) + 1;
-      if (!answers) continue;
-      const isWhole = wholeRecords && i === answering[0];
-      if (isWhole && !isIntact(keyHash, entry.record)) {
-        isCorrupt = true;
+    let corrupt = false;
+    for (const cursor of cursors) {
+      if (cursor.stoodAt !== round) continue;
+      // Every cursor that stands at the key moves on, those of nodes that do not answer for it included.
+      const record = cursor.entries[cursor.at++]?.record;
+      if (!answering.includes(cursor.place)) continue;
+      const isWhole = wholeRecords && cursor.place === answering[0];
+      if (record === undefined || (isWhole && !cursor.checked && !isIntact(keyHash, record))) {
+        corrupt = true;
         continue;
       }
-      const newer = newest === undefined ? 1 : compareRecords(entry.record, newest);
+      const newer = newest === undefined ? 1 : compareRecords(record, newest);
       if (newer > 0) {
-        newest = entry.record;
-        whole = false;
-        holders = 0;
-      }
-      if (newer >= 0) {
+        newest = record;
+        whole = isWhole;
+        holders = 1;
+      } else if (newer === 0) {
         holders++;
         if (isWhole) {
-          newest = entry.record;
+          newest = record;
           whole = true;
         }
       }
     }
-    if (newest === undefined && !isCorrupt) continue;
-    const agreed = holders === answering.length && !isCorrupt;
-    keys.push({ key, keyHash, newest, whole, agreed, corrupt: isCorrupt });
+    if (newest === undefined && !corrupt) continue;
+    const agreed = holders === answering.length && !corrupt;
+    keys.push({ key, keyHash, newest, whole, agreed, corrupt });
   }
   return { keys, scannedTo };
 }
+
+/** Where the merge stands in the entries of a page, or in its keys that could not be read. */
+interface Cursor {
+  readonly place: number;
+  readonly checked: boolean;
+  readonly entries: readonly {
+    readonly key: Uint8Array;
+    readonly record: Uint8Array | undefined;
+  }[];
+  at: number;
+  /** The last round of the merge whose key it stood at. */
+  stoodAt: number;
+}
+
+function cursorsOf(
+  { entries, corrupt, checked }: MergePage,
+  place: number,
+  order: (a: Uint8Array, b: Uint8Array) => number,
+): Cursor[] {
+  const ofRecords: Cursor = { place, checked, entries, at: 0, stoodAt: 0 };
+  if (corrupt.length === 0) return [ofRecords];
+  const unread = [...corrupt].sort(order).map((key) => ({ key, record: undefined }));
+  return [ofRecords, { ...ofRecords, entries: unread }];
+}
+
+/** The first key that any cursor stands at; those that do are marked with the round. */
+function firstKey(
+  cursors: readonly Cursor[],
+  order: (a: Uint8Array, b: Uint8Array) => number,
+  round: number,
+): Uint8Array | undefined {
+  let first: Uint8Array | undefined;
+  for (let i = 0; i < cursors.length; i++) {
+    const cursor = cursors[i] as Cursor;
+    const key = cursor.entries[cursor.at]?.key;
+    if (key === undefined) continue;
+    const before = first === undefined ? -1 : order(key, first);
+    if (before > 0) continue;
+    if (before < 0) {
+      first = key;
+      for (let earlier = 0; earlier < i; earlier++) (cursors[earlier] as Cursor).stoodAt = 0;
+    }
+    cursor.stoodAt = round;
+  }
+  return first;
+}
+
+const NO_PLACES: readonly number[] = [];
 
 function horizonOf(
   pages: readonly MergePage[],

@@ -68,8 +68,8 @@ function pageOf(
   }
   const last = seen.at(-1);
   return node.looked < keys.length && last !== undefined
-    ? { entries, corrupt, scannedTo: last }
-    : { entries, corrupt };
+    ? { entries, corrupt, checked: place === 0, scannedTo: last }
+    : { entries, corrupt, checked: place === 0 };
 }
 
 test('a merge agrees with its dumb twin: up to the least that any node has come, key by key', () => {
@@ -126,7 +126,7 @@ test('a whole record that fails its checksum is a key that the node cannot read'
   damaged[damaged.length - 1] = 0;
   const assigned = assignedOf(1, 1);
   const { keys } = mergePages(
-    [{ entries: [{ key, record: damaged }], corrupt: [] }],
+    [{ entries: [{ key, record: damaged }], corrupt: [], checked: false }],
     assigned,
     false,
     true,
@@ -137,7 +137,8 @@ test('a whole record that fails its checksum is a key that the node cannot read'
 test('a node is not believed about partitions that it was not asked for', () => {
   const key = KEYS[0] as Uint8Array;
   const assigned = Array.from({ length: PARTITIONS }, () => [0]);
-  const stray: MergePage = { entries: [{ key, record: recordOf(key, 4) }], corrupt: [key] };
-  const { keys } = mergePages([{ entries: [], corrupt: [] }, stray], assigned, false, true);
+  const stray = { entries: [{ key, record: recordOf(key, 4) }], corrupt: [key], checked: true };
+  const nothing = { entries: [], corrupt: [], checked: true };
+  const { keys } = mergePages([nothing, stray], assigned, false, true);
   expect(keys).toEqual([]);
 });
