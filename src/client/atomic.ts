@@ -8,8 +8,8 @@ const CONTENTION = { baseMs: 4, maxMs: 250 };
 
 /**
  * What {@link Kv.atomic} does: an optimistic loop, which backs off so that of many that change one key the fast do not keep the
- * slow from it for ever. A loser goes on from what it was told was there, without another read. Those of one connection have
- * turns of their own on the key, up to the deadline of each.
+ * slow from it for ever. After that it reads again, which costs less than another compare-and-set that loses: what it was told
+ * before it waited is likely to be past. Those of one connection have turns of their own on the key, up to the deadline of each.
  */
 export async function updateAtomically<V>(
   kv: Kv<V>,
@@ -37,8 +37,8 @@ export async function updateAtomically<V>(
       signal === undefined ? begun : AbortSignal.any([begun, signal]),
     );
   return session.turns.inTurn(turnKey, patience, async () => {
-    let found = await kv.getEntry(key, { ...within(), consistency: 'LINEARIZABLE' });
     for (;;) {
+      const found = await kv.getEntry(key, { ...within(), consistency: 'LINEARIZABLE' });
       const current = found?.value;
       const next = update(current);
       if (Object.is(next, current)) {
@@ -48,7 +48,6 @@ export async function updateAtomically<V>(
       const options = { ...within(), expect, ...(ttlMs === undefined ? {} : { ttlMs }) };
       const result = await kv.cas(key, options, next);
       if (result.swapped) return { value: next, version: result.version, changed: true };
-      found = result.found;
       const delayMs = Math.min(session.backoffMs(lost++, CONTENTION), deadlineMs - session.nowMs());
       // Whoever cancels meanwhile is answered by the next compare-and-set.
       await session.pause(Math.max(delayMs, 0), signal);

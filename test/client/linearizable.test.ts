@@ -228,6 +228,22 @@ describe('changes on top of compare-and-set', () => {
     expect(Buffer.from(held?.value ?? []).toString()).toMatch(/^other/);
   });
 
+  test('of many connections keep none of them from its turn for long', async () => {
+    const cluster = new FakeCluster();
+    const untilMs = cluster.time.clock.monotonicMs() + 3_000;
+    const counting = Array.from({ length: 4 }, async () => {
+      const counter = (await cluster.connect()).counter('hits');
+      let added = 0;
+      while (cluster.time.clock.monotonicMs() < untilMs) {
+        await counter.add(1, { timeoutMs: 20_000 });
+        added++;
+      }
+      return added;
+    });
+    const added = await resultUnderTime(cluster, Promise.all(counting));
+    expect(Math.min(...added)).toBeGreaterThan(10);
+  });
+
   test('of one connection have turns on a key, and each its own time', async () => {
     const cluster = new FakeCluster();
     const kv = await cluster.connect();
