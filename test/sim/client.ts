@@ -1,9 +1,10 @@
 import { connectThrough } from '../../src/client/connect-through.js';
 import { textCodec } from '../../src/client/codec.js';
-import type { BatchOperation, Kv } from '../../src/client/kv.js';
+import type { BatchOperation, Entry, Kv } from '../../src/client/kv.js';
 import type { Consistency } from '../../src/core/consistency.js';
 import { KvError } from '../../src/core/errors.js';
 import { formatVersion, parseVersion, type Version } from '../../src/core/version.js';
+import type { FoundEntry } from './history.js';
 import type { UnstampedAnswer, UnstampedPut } from './link-port.js';
 import { createSimLinker } from './link-port.js';
 import type { Channel } from './channel.js';
@@ -139,15 +140,26 @@ export class SimClient {
   async cas(key: string, expected: string | undefined, ask: Ask): Promise<string | undefined> {
     const value = this.#world.nextToken();
     const { level, zone = '', ...options } = ask;
-    const started = { op: 'cas', key, level, zone, value } as const;
-    const draft = this.#begin(expected === undefined ? started : { ...started, expected });
+    const draft = this.#begin({
+      op: 'cas',
+      key,
+      level,
+      zone,
+      value,
+      ...(expected === undefined ? {} : { expected }),
+      ...(ask.ttlMs === undefined ? {} : { ttlMs: ask.ttlMs }),
+    });
     let found: string | undefined = expected;
     await this.#perform(draft, () =>
       this.#orAsked(async () => {
         const expect = expected === undefined ? ('absent' as const) : { value: expected };
         const result = await this.#connected().cas(key, { ...options, expect }, value);
-        found = result.swapped ? value : result.found?.value;
-        return { status: 'ok', swapped: result.swapped };
+        if (result.swapped) {
+          found = value;
+          return { status: 'ok', swapped: true };
+        }
+        found = result.found?.value;
+        return { status: 'ok', swapped: false, found: foundBy(key, result.found) };
       }),
     );
     return found;
@@ -379,6 +391,11 @@ export class SimClient {
     const happened = error.outcome === 'none' || draft.started.op === 'get' ? 'fail' : 'unknown';
     return { status: happened, code: error.code };
   }
+}
+
+function foundBy(key: string, entry: Entry<string> | undefined): readonly FoundEntry[] {
+  if (entry === undefined) return [];
+  return [{ key, value: tokenOf(entry.value), version: formatVersion(entry.version) }];
 }
 
 function optionsOf(ask: Ask): Omit<Ask, 'level'> & { readonly consistency: Consistency } {

@@ -38,7 +38,7 @@ export interface HistoryEntry {
   readonly minVersion?: string;
   /** Of an acknowledged write: on how many of the counted replicas it, or something newer, was durable at that moment. */
   readonly holders?: number;
-  /** Of a scan: its range, and what it found in it. */
+  /** Of a scan: its range, and what it found in it. Of a compare-and-set that was told that it lost: what is there. */
   readonly range?: { readonly gte: string; readonly lt: string };
   readonly found?: readonly FoundEntry[];
   /** Of a write: a newer version hid it, or kept it out. */

@@ -35,6 +35,16 @@ function entry(
   };
 }
 
+/** The same on a key of rounds. */
+function lin(
+  op: HistoryEntry['op'],
+  call: number,
+  back: number,
+  rest: Partial<HistoryEntry>,
+): HistoryEntry {
+  return entry(op, call, back, { level: 'LINEARIZABLE', key: 'lin/0', ...rest });
+}
+
 function stored(version: string, value: string | undefined, node = 'n1'): StoredRecord {
   const tombstone = value === undefined;
   return { node, key: 'k', version, digest: `of ${version}`, tombstone, value };
@@ -214,6 +224,28 @@ describe('the laws', () => {
       one.index === 7 ? { ...one, value: 'a', version: '1' } : one,
     );
     expect(lawsBroken(stale, evidence(B, [A, B]))).toContain('h');
+  });
+
+  test('(h) a value that expires is gone for good, and a lost compare-and-set tells what was there', () => {
+    const put = lin('put', 1, 2, { value: 'a', version: '1', ttlMs: 100 });
+    const laws = (...more: HistoryEntry[]): string =>
+      lawsBroken([put, ...more], evidence(undefined, []));
+    const gone = lin('get', 5, 6, { version: '2' });
+    const there = (call: number): HistoryEntry =>
+      lin('get', call, call + 1, { value: 'a', version: '1' });
+    expect(laws(there(3), gone)).toBe('');
+    expect(laws(gone, there(7))).toBe('h');
+    const lost = (call: number, told: string): HistoryEntry =>
+      lin('cas', call, call + 1, {
+        value: 'c',
+        expected: 'x',
+        swapped: false,
+        version: '1',
+        found: [{ key: 'lin/0', value: told, version: '1' }],
+      });
+    expect(laws(lost(3, 'a'), gone)).toBe('');
+    expect(laws(gone, lost(7, 'a'))).toBe('h');
+    expect(laws(lost(3, 'b'))).toBe('h');
   });
 
   test('(i) what has expired is not read, give or take the error of clocks, and what has not is', () => {

@@ -43,12 +43,15 @@ const SEEN = new WeakMap<SimClient, Map<string, string | undefined>>();
 async function stepLinear(client: SimClient, key: string): Promise<void> {
   const { stream } = client;
   const ask: Ask = { level: 'LINEARIZABLE', timeoutMs: somePatience(stream) };
+  const written = stream.chance(0.2) ? { ...ask, ttlMs: stream.pick([100, 500, 1_500]) } : ask;
   let seen = SEEN.get(client);
   if (seen === undefined) SEEN.set(client, (seen = new Map()));
   const choice = stream.fraction();
-  if (choice < 0.4) seen.set(key, await client.cas(key, seen.get(key), ask));
-  else if (choice < 0.6) await client.putLinear(key, stream.chance(0.25), ask);
-  else seen.set(key, await client.getValue(key, ask));
+  if (choice < 0.4) seen.set(key, await client.cas(key, seen.get(key), written));
+  else if (choice < 0.6) {
+    const isDelete = stream.chance(0.25);
+    await client.putLinear(key, isDelete, isDelete ? ask : written);
+  } else seen.set(key, await client.getValue(key, ask));
 }
 
 export const WORKLOADS = {

@@ -32,7 +32,7 @@ export function checkLinearizable(history: History, maxSteps = 2_000_000): Viola
   }
   const violations: Violation[] = [];
   for (const [key, entries] of byKey) {
-    const calls = entries.flatMap(callOf);
+    const calls = entries.flatMap(callsOf);
     if (isInOrderOfVersions(calls)) continue;
     const judgement = judgeRegister(calls, maxSteps);
     if (judgement === 'linearizable') continue;
@@ -60,22 +60,49 @@ function isKnown(entry: HistoryEntry): boolean {
   return (entry.level === 'QUORUM' || entry.level === 'ALL') && entry.isShadowed !== true;
 }
 
-/** What certainly did not happen, and reads that nobody was told the answer of, say nothing. */
-function callOf(entry: HistoryEntry): VersionedCall[] {
+/**
+ * What certainly did not happen, and reads that nobody was told the answer of, say nothing. A value that expires may be gone at
+ * any time since, once and for all. What a compare-and-set that lost was told is there was there at some time of it: a retry is
+ * told that it lost at its first attempt, and what is there now.
+ */
+function callsOf(entry: HistoryEntry): VersionedCall[] {
   const known = isKnown(entry);
   if (entry.status === 'fail' || (entry.op === 'get' && !known)) return [];
-  return [
-    {
-      kind: entry.op === 'get' ? 'read' : entry.op === 'cas' ? 'cas' : 'write',
-      call: entry.call,
-      return: known ? entry.return : Number.POSITIVE_INFINITY,
-      known,
-      value: entry.value,
-      expected: entry.expected,
-      swapped: entry.swapped ?? false,
-      version: entry.version,
-    },
-  ];
+  const call: VersionedCall = {
+    kind: entry.op === 'get' ? 'read' : entry.op === 'cas' ? 'cas' : 'write',
+    call: entry.call,
+    return: known ? entry.return : Number.POSITIVE_INFINITY,
+    known,
+    value: entry.value,
+    expected: entry.expected,
+    swapped: entry.swapped ?? false,
+    version: entry.version,
+  };
+  const calls = [call];
+  if (entry.op === 'cas' && entry.found !== undefined) {
+    const [found] = entry.found;
+    calls.push({
+      ...call,
+      kind: 'read',
+      value: found?.value,
+      version: found?.version ?? entry.version,
+    });
+  }
+  if (entry.ttlMs !== undefined && entry.op !== 'delete') calls.push(expiryOf(call));
+  return calls;
+}
+
+function expiryOf(call: VersionedCall): VersionedCall {
+  return {
+    kind: 'cas',
+    call: call.call,
+    return: Number.POSITIVE_INFINITY,
+    known: false,
+    value: undefined,
+    expected: call.value,
+    swapped: false,
+    version: undefined,
+  };
 }
 
 interface Node {

@@ -42,10 +42,10 @@ export function isInOrderOfVersions(calls: readonly VersionedCall[]): boolean {
     (a, b) => compare(a.version, b.version) || a.rank - b.rank || a.call.call - b.call.call,
   );
   sortWithinEpochs(placed);
-  const deletes = calls
-    .filter(({ known, kind, value }) => !known && kind === 'write' && value === undefined)
-    .sort((a, b) => a.call - b.call);
-  return explains(placed, deletes);
+  const unseen = calls.filter(
+    ({ known, kind, value }) => !known && kind !== 'read' && value === undefined,
+  );
+  return explains(placed, new Disappearances(unseen));
 }
 
 /** Between two changes of the value it does not matter which version was found: what was found is then in the order of calls. */
@@ -65,19 +65,36 @@ function sortWithinEpochs(placed: Placed[]): void {
   placed.sort((a, b) => epochOf(a) - epochOf(b) || a.rank - b.rank || a.call.call - b.call.call);
 }
 
-/** `deletes`: of which nobody was told, the first begun first. Whoever finds nothing may owe it to one of them. */
-function explains(placed: readonly Placed[], deletes: readonly VersionedCall[]): boolean {
-  let used = 0;
+/** What nobody was told of and leaves nothing: deletes, and the swaps for nothing as which values expire. Each is used once. */
+class Disappearances {
+  /** The first begun first. */
+  readonly #deletes: VersionedCall[];
+  readonly #swapsOf: Map<string | undefined, VersionedCall>;
+
+  constructor(calls: readonly VersionedCall[]) {
+    const swaps = calls.filter(({ kind }) => kind === 'cas');
+    this.#swapsOf = new Map(swaps.map((call) => [call.expected, call]));
+    this.#deletes = calls.filter(({ kind }) => kind === 'write').sort((a, b) => b.call - a.call);
+  }
+
+  /** One that may have taken this value away. */
+  take(value: string | undefined): VersionedCall | undefined {
+    const swap = this.#swapsOf.get(value);
+    this.#swapsOf.delete(value);
+    return swap ?? this.#deletes.pop();
+  }
+}
+
+function explains(placed: readonly Placed[], unseen: Disappearances): boolean {
   let value: string | undefined;
   let latestCall = Number.NEGATIVE_INFINITY;
   for (const { call } of placed) {
     if (call.return < latestCall) return false;
     latestCall = Math.max(latestCall, call.call);
-    const wantsNothing = call.kind === 'read' ? call.value === undefined : isSwapOfNothing(call);
-    if (wantsNothing && value !== undefined) {
-      const unseen = deletes[used++];
-      if (unseen === undefined || unseen.call > call.return) return false;
-      latestCall = Math.max(latestCall, unseen.call);
+    if (value !== undefined && needsAnother(call, value)) {
+      const before = unseen.take(value);
+      if (before === undefined || before.call > call.return) return false;
+      latestCall = Math.max(latestCall, before.call);
       value = undefined;
     }
     if (call.kind === 'read') {
@@ -90,8 +107,11 @@ function explains(placed: readonly Placed[], deletes: readonly VersionedCall[]):
   return true;
 }
 
-function isSwapOfNothing({ kind, swapped, expected }: VersionedCall): boolean {
-  return kind === 'cas' && swapped && expected === undefined;
+/** Whether the call needs that this value is not there any more, and nothing would do. */
+function needsAnother(call: VersionedCall, value: string): boolean {
+  if (call.kind === 'read') return call.value === undefined;
+  if (call.kind !== 'cas') return false;
+  return call.swapped ? call.expected === undefined : call.expected === value;
 }
 
 function compare(a: string, b: string): number {
