@@ -38,6 +38,7 @@ export async function reportStatus(sources: StatusSources): Promise<NodeStatusRe
     commitCounter: replica.commitCounter,
     storeBytes: replica.storeBytes ?? 0,
     storeReads: replica.storeReads,
+    digest: Buffer.from(replica.digest).toString('hex'),
     inFlight: counters.inFlight,
     memoryBytes: await anonymousMemoryBytes(),
     peers: links.map((link) => peerReport(link, node)),

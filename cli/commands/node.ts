@@ -54,6 +54,7 @@ export function nodeCommand(): Command {
             ['hints delivered', formatCount(status.hints.delivered)],
             ['hints dropped', formatCount(status.hints.dropped)],
             ['hash trees', status.repair.treesReady ? 'ready' : 'being rebuilt'],
+            ['digest', status.digest === '' ? 'not known yet' : status.digest],
             ['partitions differing', formatCount(status.repair.partitionsDiffering)],
             [
               'repaired',

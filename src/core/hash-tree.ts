@@ -7,12 +7,17 @@ import { readU32, writeU32 } from './version.js';
 /** The leaves of a tree. */
 export const SEGMENTS = 2_048;
 /** The inner nodes of a tree. */
-export const GROUPS = 64;
+export const GROUPS = 128;
 export const SEGMENTS_PER_GROUP = SEGMENTS / GROUPS;
 /** A digest as it travels. */
 export const TREE_DIGEST_BYTES = DIGEST_BYTES;
 /** The first half of a digest, where a rough look is enough. */
-export const NARROW_DIGEST_BYTES = 4;
+const NARROW_DIGEST_BYTES = 4;
+
+/** How long a digest is as it travels: whole when `wide`, else half of it. */
+export function digestBytes(wide: boolean): number {
+  return wide ? TREE_DIGEST_BYTES : NARROW_DIGEST_BYTES;
+}
 
 /** The segment of a key, given `hash32(key)`: the eleven bits below those that name its partition. */
 export function segmentOf(keyHash: number): number {

@@ -9,6 +9,10 @@ export function emptyPartitionSet(): PartitionSet {
   return new Uint8Array(PARTITION_SET_BYTES);
 }
 
+export function allPartitions(): PartitionSet {
+  return emptyPartitionSet().fill(0xff);
+}
+
 export function addPartition(set: PartitionSet, partition: number): void {
   set[partition >>> 3] = (set[partition >>> 3] as number) | (1 << (partition & 7));
 }

@@ -13,7 +13,7 @@ import { Pace } from './pace.js';
 const LOOK_MS = 500;
 /** Records under way to one target, and while this node has requests to serve. */
 const MAX_WINDOW = 512;
-const BUSY_WINDOW = 64;
+const BUSY_WINDOW = 256;
 
 /** Why a call was refused that may be taken another time. Anything else is for good. */
 const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([

@@ -10,6 +10,7 @@ import {
 import { compareKeys, keyAfter } from '../core/key-range.js';
 import {
   addPartition,
+  allPartitions,
   countPartitions,
   emptyPartitionSet,
   hasPartition,
@@ -186,7 +187,7 @@ export class Refill {
 
   /** All partitions or none: a folder that holds anything holds a little of everything. */
   async #nonEmpty(): Promise<PartitionSet | undefined> {
-    const all = new Uint8Array(emptyPartitionSet().length).fill(0xff);
+    const all = allPartitions();
     const page = await this.#page(this.#ports.self, NO_BYTES, all, 1);
     if (isReplicaFailure(page)) return undefined;
     const isEmpty =

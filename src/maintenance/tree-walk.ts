@@ -1,7 +1,7 @@
 import {
   combineDigests,
   GROUPS,
-  NARROW_DIGEST_BYTES,
+  digestBytes,
   SEGMENTS_PER_GROUP,
   TREE_DIGEST_BYTES,
 } from '../core/hash-tree.js';
@@ -58,20 +58,25 @@ export async function differingSegments(
   partition: number,
   exact: boolean,
 ): Promise<readonly number[] | undefined> {
+  const groups = await differingGroups(dialogue, partition, exact);
+  if (groups === undefined || groups.length === 0) return groups;
+  return segmentsOfGroups(dialogue, partition, groups, exact);
+}
+
+async function differingGroups(
+  dialogue: Dialogue,
+  partition: number,
+  wide: boolean,
+): Promise<readonly number[] | undefined> {
   const { from } = dialogue;
-  const whole = await dialogue.askBoth('segments', {
-    from,
-    partition,
-    groups: NOTHING,
-    wide: true,
-  });
-  if (whole === undefined) return undefined;
-  const { own, theirs } = whole;
-  if (!dialogue.expectBytes(own.digests, theirs.digests, GROUPS * TREE_DIGEST_BYTES)) {
-    return undefined;
-  }
-  const groups = differingAt(own.digests, theirs.digests, TREE_DIGEST_BYTES);
-  return groups.length === 0 ? [] : segmentsOfGroups(dialogue, partition, groups, exact);
+  const both = await dialogue.askBoth('segments', { from, partition, groups: NOTHING, wide });
+  if (both === undefined) return undefined;
+  const { own, theirs } = both;
+  const width = digestBytes(wide);
+  if (!dialogue.expectBytes(own.digests, theirs.digests, GROUPS * width)) return undefined;
+  const groups = differingAt(own.digests, theirs.digests, width);
+  // The partition differs and none of its groups seems to: half of a digest hides it, or it has been mended meanwhile.
+  return groups.length > 0 || wide ? groups : differingGroups(dialogue, partition, true);
 }
 
 async function segmentsOfGroups(
@@ -84,7 +89,7 @@ async function segmentsOfGroups(
   const request = { from, partition, groups: Uint8Array.from(groups), wide };
   const both = await dialogue.askBoth('segments', request);
   if (both === undefined) return undefined;
-  const width = wide ? TREE_DIGEST_BYTES : NARROW_DIGEST_BYTES;
+  const width = digestBytes(wide);
   const length = groups.length * SEGMENTS_PER_GROUP * width;
   if (!dialogue.expectBytes(both.own.digests, both.theirs.digests, length)) return undefined;
   const segments: number[] = [];

@@ -1,3 +1,4 @@
+import { allPartitions } from '../core/partition-set.js';
 import { PARTITIONS } from '../core/placement.js';
 import type { GroupCommit } from './group-commit.js';
 import type { KnownRecords } from './known-records.js';
@@ -24,6 +25,8 @@ export interface ReplicaStatus {
   readonly stoppedCleanly: boolean;
   /** Partitions of this replica can be compared with others; false while the trees are rebuilt after a crash. */
   readonly treesReady: boolean;
+  /** Of all records, 8 bytes; empty until the trees are ready. */
+  readonly digest: Uint8Array;
   /** Tombstones included. These three mean nothing until the trees are ready. */
   readonly records: number;
   readonly tombstones: number;
@@ -55,6 +58,7 @@ export function statusOf(
     waiting: commit.waiting,
     filterComplete: known.filterComplete,
     treesReady: known.trees.ready,
+    digest: known.trees.ready ? known.trees.combined(allPartitions()) : new Uint8Array(0),
     records,
     tombstones,
     expiring,

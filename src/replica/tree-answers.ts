@@ -106,7 +106,7 @@ export class TreeAnswers {
     this.#lease(from);
     const digests =
       groups.length === 0
-        ? trees.groupDigests(partition)
+        ? trees.groupDigests(partition, wide)
         : trees.segmentDigests(partition, groups, wide);
     const { promised, committed } = this.#fences.of(partition);
     return { kind: 'reply', digests, promised, committed };

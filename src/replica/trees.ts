@@ -1,7 +1,7 @@
 import {
   combineDigests,
   HashTree,
-  NARROW_DIGEST_BYTES,
+  digestBytes,
   SEGMENTS,
   SEGMENTS_PER_GROUP,
   segmentOf,
@@ -187,32 +187,19 @@ export class Trees {
     return combineDigests(partitions, this.digests(partitions));
   }
 
-  /** The digests of all groups of a partition, 8 bytes each. */
-  groupDigests(partition: number): Uint8Array {
-    const digests = new Uint8Array(GROUPS * TREE_DIGEST_BYTES);
+  /** The digests of all groups of a partition, in order: 8 bytes each when `wide`, else the first 4 of them. */
+  groupDigests(partition: number, wide: boolean): Uint8Array {
     const tree = this.#trees[partition];
-    if (tree === undefined) return digests;
-    for (let group = 0; group < GROUPS; group++) {
-      tree.writeGroup(group, digests, group * TREE_DIGEST_BYTES);
-    }
-    return digests;
+    return written(GROUPS, wide, (group, out, at) => tree?.writeGroup(group, out, at));
   }
 
   /** The digests of all segments of these groups, in order: 8 bytes each when `wide`, else the first 4 of them. */
   segmentDigests(partition: number, groups: Uint8Array, wide: boolean): Uint8Array {
-    const width = wide ? TREE_DIGEST_BYTES : NARROW_DIGEST_BYTES;
-    // The second half of the last narrow digest needs room to be written, too.
-    const room = new Uint8Array(groups.length * SEGMENTS_PER_GROUP * width + TREE_DIGEST_BYTES);
     const tree = this.#trees[partition];
-    let at = 0;
-    for (const group of groups) {
-      for (let i = 0; i < SEGMENTS_PER_GROUP; i++) {
-        tree?.writeSegment(group * SEGMENTS_PER_GROUP + i, room, at);
-        at += width;
-      }
-    }
-    // The room behind a narrow digest is overwritten by the next; what is behind the last is cut off.
-    return room.subarray(0, at);
+    return written(groups.length * SEGMENTS_PER_GROUP, wide, (i, out, at) => {
+      const group = groups[Math.floor(i / SEGMENTS_PER_GROUP)] as number;
+      tree?.writeSegment(group * SEGMENTS_PER_GROUP + (i % SEGMENTS_PER_GROUP), out, at);
+    });
   }
 
   /** Makes the digest of a segment what it is in `disk`, which was computed from the disk. */
@@ -274,4 +261,17 @@ function change(
 function droppableFromMs(record: Uint8Array): number {
   const stampedMs = readWallMs(record, VERSION_AT);
   return isTombstone(record) ? stampedMs : Math.max(stampedMs, readWallMs(record, HEADER_BYTES));
+}
+
+/** So many digests, of which `write` puts down 8 bytes each. Narrow: only the first 4 of each stay. */
+function written(
+  count: number,
+  wide: boolean,
+  write: (index: number, out: Uint8Array, at: number) => void,
+): Uint8Array {
+  const width = digestBytes(wide);
+  // The second half of the last narrow digest needs room to be written, too; those of the others are overwritten by the next.
+  const room = new Uint8Array(count * width + TREE_DIGEST_BYTES);
+  for (let i = 0; i < count; i++) write(i, room, i * width);
+  return room.subarray(0, count * width);
 }

@@ -1,10 +1,5 @@
 import { invalidArgument } from '../core/errors.js';
-import {
-  GROUPS,
-  NARROW_DIGEST_BYTES,
-  SEGMENTS_PER_GROUP,
-  TREE_DIGEST_BYTES,
-} from '../core/hash-tree.js';
+import { GROUPS, digestBytes, SEGMENTS_PER_GROUP, TREE_DIGEST_BYTES } from '../core/hash-tree.js';
 import { countPartitions } from '../core/partition-set.js';
 import { HEADER_BYTES } from '../core/record.js';
 import { VERSION_BYTES } from '../core/version.js';
@@ -114,10 +109,8 @@ const FORMS: { readonly [K in AskKind]: ReplyForm<K> } = {
       committed,
     }),
     fromWire: ({ digests, promised, committed }: v1.SegmentsReply, { groups, wide }) => {
-      const bytes =
-        groups.length === 0
-          ? GROUPS * TREE_DIGEST_BYTES
-          : groups.length * SEGMENTS_PER_GROUP * (wide ? TREE_DIGEST_BYTES : NARROW_DIGEST_BYTES);
+      const count = groups.length === 0 ? GROUPS : groups.length * SEGMENTS_PER_GROUP;
+      const bytes = count * digestBytes(wide);
       return {
         kind: 'reply',
         digests: requireBytes(digests, bytes, 'digests'),

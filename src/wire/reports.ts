@@ -34,6 +34,11 @@ export interface NodeStatusReport {
   readonly storeBytes: number;
   /** Keys looked up on disk and ranges begun, since the start: none by a node that is idle, but for its scrub. */
   readonly storeReads: number;
+  /**
+   * Of all that it holds, 16 hexadecimal characters: replicas of the same partitions that hold the same say the same. Empty
+   * while its trees are rebuilt.
+   */
+  readonly digest: string;
   readonly inFlight: number;
   /** Resident and anonymous. */
   readonly memoryBytes: number;
@@ -125,6 +130,7 @@ export function statusFromWire(status: v1.NodeStatus): NodeStatusReport {
     commitCounter: status.commitCounter,
     storeBytes: status.storeBytes,
     storeReads: status.storeReads,
+    digest: status.digest,
     inFlight: status.inFlight,
     memoryBytes: status.memoryBytes,
     peers: status.peers.map((peer) => ({

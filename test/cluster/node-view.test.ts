@@ -19,6 +19,7 @@ const report: NodeStatusReport = {
   commitCounter: 0,
   storeBytes: 0,
   storeReads: 0,
+  digest: '',
   inFlight: 0,
   memoryBytes: 0,
   peers: [],

@@ -126,13 +126,13 @@ const ASKS: {
     request: fc.record({
       from: fc.constant('n2'),
       partition: partitions,
-      groups: fc.uniqueArray(fc.nat(63)).map((groups) => Uint8Array.from(groups).sort()),
+      groups: fc.uniqueArray(fc.nat(127)).map((groups) => Uint8Array.from(groups).sort()),
       wide: fc.boolean(),
     }),
     replyTo: ({ groups, wide }) =>
       fc.record({
         kind: reply,
-        digests: bytes(groups.length === 0 ? 512 : groups.length * 32 * (wide ? 8 : 4)),
+        digests: bytes((groups.length === 0 ? 128 : groups.length * 16) * (wide ? 8 : 4)),
         promised: someFences,
         committed: someFences,
       }),
@@ -281,7 +281,7 @@ test('what no node asks or replies is refused, naming the field and the bound', 
     [asked({ commitFence: { partition: 255 } }), 'fence: 0 bytes, it must be 16'],
     [asked({ releaseFence: { fence: Buffer.alloc(16) } }), 'promised: 0 bytes, it must be 16'],
     [asked({ digests: { partitions: set } }), 'combined: 0 bytes, it must be 8'],
-    [asked({ segments: { groups: Uint8Array.of(64) } }), 'groups[0]: 64, it must be below 64'],
+    [asked({ segments: { groups: Uint8Array.of(128) } }), 'groups[0]: 128, it must be below 128'],
     [asked({ segments: { groups: Uint8Array.of(5, 5) } }), 'groups[1]: 5 does not follow 5'],
     [asked({ keys: {} }), 'segments: 0, it must be 1 to 2048'],
     [asked({ keys: { segments: [1, 2_048] } }), 'segments[1]: 2048, it must be below 2048'],
@@ -300,7 +300,7 @@ test('what no node asks or replies is refused, naming the field and the bound', 
       ),
       'digests: 1 bytes, it must be 0',
     ],
-    [answered('segments', segments, { segments: {} }), 'digests: 0 bytes, it must be 256'],
+    [answered('segments', segments, { segments: {} }), 'digests: 0 bytes, it must be 128'],
     [
       answered('segments', segments, {
         segments: { digests: Buffer.alloc(256), committed: text('1') },

@@ -360,6 +360,7 @@ export const STATUS: NodeStatusReport = {
   commitCounter: 2,
   storeBytes: 3,
   storeReads: 4,
+  digest: '00112233445566ff',
   inFlight: 4,
   memoryBytes: 5,
   peers: [

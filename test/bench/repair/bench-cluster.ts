@@ -10,8 +10,10 @@ import { ProcessCluster, type NodeProcess } from '../../integration/processes.js
 import { contentsOf, Frontier, openLink, type Contents } from './frontier.js';
 import { bytesSentAmong, cpuSecondsOf, type BytesSent } from './kernel-counts.js';
 
-/** Seldom: to be looked at is work in the foreground, for which what a node does by itself steps back. */
+/** Between two looks at contents, seldom: they are work in the foreground, for which what a node does by itself steps back. */
 const LOOK_MS = 500;
+/** Between two looks at the status, which costs a node next to nothing. */
+const POLL_MS = 20;
 const LOAD_IN_FLIGHT = 256;
 const STATUS_TIMEOUT_MS = 2_000;
 
@@ -102,6 +104,35 @@ export class BenchCluster implements AsyncDisposable {
     } finally {
       await Promise.all(links.map((link) => link.close(0)));
     }
+  }
+
+  /** Resolves when their digests are the same, and what each waits for is over; false when they are not `withinMs`. */
+  async agree(ids: readonly string[], withinMs: number): Promise<boolean> {
+    return this.#polled(withinMs, async () => {
+      const reports = await Promise.all(ids.map((id) => this.status(id)));
+      const [first] = reports;
+      return reports.every(
+        (report) =>
+          report !== undefined &&
+          report.state === 'serving' &&
+          report.digest !== '' &&
+          report.digest === first?.digest,
+      );
+    });
+  }
+
+  /** Resolves when the node serves, so is not being refilled any more; false when it does not `withinMs`. */
+  async serves(id: string, withinMs: number): Promise<boolean> {
+    return this.#polled(withinMs, async () => (await this.status(id))?.state === 'serving');
+  }
+
+  async #polled(withinMs: number, holds: () => Promise<boolean>): Promise<boolean> {
+    const endMs = performance.now() + withinMs;
+    while (!(await holds())) {
+      if (performance.now() > endMs) return false;
+      await pause(POLL_MS);
+    }
+    return true;
   }
 
   /** Resolves when every node answers and hears every other. */
