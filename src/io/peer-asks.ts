@@ -53,6 +53,8 @@ export interface Asks {
       readonly partitions: PartitionSet;
       /** Of all these partitions together, 8 bytes (core/hash-tree.ts). */
       readonly combined: Uint8Array;
+      /** It takes what is newer here and brings nothing, so it need not wait while another node compares with this one. */
+      readonly takes?: boolean;
     };
     readonly reply: {
       readonly kind: 'reply';

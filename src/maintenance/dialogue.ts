@@ -38,6 +38,8 @@ export interface Unreadable {
 export interface DialogueOptions {
   /** The node that asks. */
   readonly from: string;
+  /** It takes what is newer and brings nothing. Default: false. */
+  readonly takes?: boolean;
   readonly self: Peer;
   readonly peer: Peer;
   readonly clock: Clock;
@@ -56,6 +58,7 @@ export interface DialogueOptions {
 export class Dialogue {
   readonly traffic: Traffic = { asks: 0, bytesSent: 0, bytesReceived: 0, recordBytes: 0 };
   readonly from: string;
+  readonly takes: boolean;
   readonly self: Peer;
   readonly peer: Peer;
   readonly #options: DialogueOptions;
@@ -70,6 +73,7 @@ export class Dialogue {
   constructor(options: DialogueOptions) {
     const { clock, timers, deadlineMs, signal } = options;
     this.from = options.from;
+    this.takes = options.takes ?? false;
     this.self = options.self;
     this.peer = options.peer;
     this.#options = options;

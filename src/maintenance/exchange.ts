@@ -92,7 +92,17 @@ export async function exchange(
   const pace = new Pace(clock, timers, options.busy ?? (() => false));
   const { deadlineMs, signal } = options;
   const from = self.nodeId;
-  const dialogue = new Dialogue({ from, self, peer, clock, timers, pace, deadlineMs, signal });
+  const dialogue = new Dialogue({
+    from,
+    takes: options.copies === 'pull',
+    self,
+    peer,
+    clock,
+    timers,
+    pace,
+    deadlineMs,
+    signal,
+  });
   const copies = new CopyWindow({
     self,
     peer,

@@ -22,12 +22,12 @@ export async function differingPartitions(
   dialogue: Dialogue,
   partitions: PartitionSet,
 ): Promise<DifferingPartitions | undefined> {
-  const { from } = dialogue;
+  const { from, takes } = dialogue;
   // Nobody's digests combine to nothing: the replica answers all of its own.
   const own = await dialogue.askSelf('digests', { from, partitions, combined: NO_DIGEST });
   if (own === undefined || !isUsable(dialogue, dialogue.self.nodeId, own)) return undefined;
   const combined = combineDigests(partitions, own.digests);
-  const theirs = await dialogue.askPeer('digests', { from, partitions, combined });
+  const theirs = await dialogue.askPeer('digests', { from, partitions, combined, takes });
   if (theirs === undefined || !isUsable(dialogue, dialogue.peer.nodeId, theirs)) return undefined;
   const differing = new Map<number, Uint8Array>();
   if (theirs.equal) return differing;

@@ -14,7 +14,7 @@ const LOOKS_PER_ENTRY = 4;
 const LOOKS_AT_LEAST = 1_024;
 
 /** Entries taken from the store at once, so that the event loop and the deadline get their turn. */
-const ENTRIES_AT_ONCE = 256;
+const ENTRIES_AT_ONCE = 1_024;
 
 /**
  * One page of a range. Bounded by the work done as well as by what is found: a range full of other partitions' keys costs

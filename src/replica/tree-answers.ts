@@ -82,7 +82,7 @@ export class TreeAnswers {
    * replica as it asks others.
    */
   async digests(request: AskRequest<'digests'>): Promise<AskReply<'digests'> | ReplicaFailure> {
-    const { from, partitions, combined } = request;
+    const { from, partitions, combined, takes = false } = request;
     if (partitions.length !== PARTITION_SET_BYTES) return outOfBounds('partitions');
     const { trees } = this.#known;
     const said = { kind: 'reply', ready: trees.ready, equal: false, busy: false } as const;
@@ -91,7 +91,7 @@ export class TreeAnswers {
     if (Buffer.compare(trees.combined(partitions), combined) === 0) {
       return { ...said, equal: true, digests: none };
     }
-    if (this.#isBusyFor(from)) return { ...said, busy: true, digests: none };
+    if (!takes && this.#isBusyFor(from)) return { ...said, busy: true, digests: none };
     return { ...said, digests: trees.digests(partitions) };
   }
 

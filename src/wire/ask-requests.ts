@@ -104,11 +104,16 @@ const FORMS: { readonly [K in AskKind]: RequestForm<K> } = {
   'commit-fence': { toWire: settlementToWire, fromWire: settlementFromWire },
   'release-fence': { toWire: settlementToWire, fromWire: settlementFromWire },
   digests: {
-    toWire: ({ partitions, combined }): v1.DigestsRequest.$Properties => ({ partitions, combined }),
-    fromWire: ({ partitions, combined }: v1.DigestsRequest, from) => ({
+    toWire: ({ partitions, combined, takes = false }): v1.DigestsRequest.$Properties => ({
+      partitions,
+      combined,
+      takes,
+    }),
+    fromWire: ({ partitions, combined, takes }: v1.DigestsRequest, from) => ({
       from,
       partitions: requirePartitions(partitions),
       combined: requireBytes(combined, TREE_DIGEST_BYTES, 'combined'),
+      takes,
     }),
   },
   segments: {

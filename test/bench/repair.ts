@@ -23,9 +23,10 @@ const { values: options } = parseArgs({
   },
 });
 
-/** Of the most that the machine takes: it is then about half idle, as the client takes its share too. */
+/** Of the most puts that the machine takes: it is then about half idle, as the client takes its share too. */
 const WRITES_SHARE = 0.4;
-const SERVED_SHARE = 0.1;
+/** The same of gets and puts that begin one by one, on schedule: each costs several times what it costs among many others. */
+const SERVED_SHARE = 0.04;
 
 const names = options.only.split(',');
 const unknown = names.filter((name) => !(name in MEASURES));

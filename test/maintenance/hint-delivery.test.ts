@@ -319,7 +319,7 @@ describe('the pace', () => {
     const [quietMs, busyMs] = took as [number, number];
     expect(busyMs).toBeGreaterThan(2 * quietMs);
     expect(busyMs).toBeLessThan(1_000);
-    expect(worlds[1]?.target.most).toBeLessThanOrEqual(64);
+    expect(worlds[1]?.target.most).toBeLessThanOrEqual(256);
   });
 });
 

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { digestBytes, GROUPS, SEGMENTS_PER_GROUP } from '../../src/core/hash-tree.js';
 import { hash32 } from '../../src/core/hash.js';
 import { createPlacement, partitionOf } from '../../src/core/placement.js';
 import { versionOf } from '../../src/core/record.js';
@@ -218,8 +219,9 @@ test('a record that a replica cannot read is a difference', async () => {
   second.twist = (kind, request, reply) => {
     if (kind === 'digests') return { ...reply, equal: false, digests: new Uint8Array(256 * 8) };
     if (kind === 'segments') {
-      const { groups } = request as AskRequest<'segments'>;
-      return { ...reply, digests: new Uint8Array(groups.length === 0 ? 512 : groups.length * 256) };
+      const { groups, wide } = request as AskRequest<'segments'>;
+      const count = groups.length === 0 ? GROUPS : groups.length * SEGMENTS_PER_GROUP;
+      return { ...reply, digests: new Uint8Array(count * digestBytes(wide)) };
     }
     return { ...reply, keys: [], headers: [], corrupt: [Buffer.from('torn')] };
   };

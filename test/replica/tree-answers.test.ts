@@ -79,6 +79,17 @@ describe('a replica that is compared with', () => {
     expect(await look(node, 'n3')).toMatchObject({ busy: false });
   });
 
+  test('keeps nobody waiting who takes and brings nothing', async () => {
+    const node = await openTestReplica(createFaultyDisk());
+    await fill(node, KEYS.slice(0, 5));
+    await step(node, 'n2');
+    const request = { from: 'n3', partitions: ALL_PARTITIONS, combined: UNEQUAL, takes: true };
+    expect(await ask(node, 'digests', request)).toMatchObject({
+      busy: false,
+      digests: node.replica.trees.digests(ALL_PARTITIONS),
+    });
+  });
+
   test('keeps all waiting while it compares itself with another', async () => {
     const node = await openTestReplica(createFaultyDisk());
     await fill(node, KEYS.slice(0, 5));

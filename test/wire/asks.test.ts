@@ -104,6 +104,7 @@ const ASKS: {
       from: fc.constant('n2'),
       partitions: partitionSets,
       combined: bytes(8),
+      takes: fc.boolean(),
     }),
     replyTo: (request) =>
       fc
@@ -303,7 +304,7 @@ test('what no node asks or replies is refused, naming the field and the bound', 
     [answered('segments', segments, { segments: {} }), 'digests: 0 bytes, it must be 128'],
     [
       answered('segments', segments, {
-        segments: { digests: Buffer.alloc(256), committed: text('1') },
+        segments: { digests: Buffer.alloc(128), committed: text('1') },
       }),
       'committed: 1 bytes, it must be 16, or 0 for none',
     ],

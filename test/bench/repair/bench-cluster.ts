@@ -13,7 +13,7 @@ import { bytesSentAmong, cpuSecondsOf, type BytesSent } from './kernel-counts.js
 /** Between two looks at contents, seldom: they are work in the foreground, for which what a node does by itself steps back. */
 const LOOK_MS = 500;
 /** Between two looks at the status, which costs a node next to nothing. */
-const POLL_MS = 20;
+const POLL_MS = 50;
 const LOAD_IN_FLIGHT = 256;
 const STATUS_TIMEOUT_MS = 2_000;
 
