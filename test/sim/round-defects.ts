@@ -1,4 +1,6 @@
+import { FENCE_BYTES } from '../../src/core/fence.js';
 import { ANSWERED } from '../../src/core/ledger.js';
+import { PARTITION_SET_BYTES } from '../../src/core/partition-set.js';
 import { decodeRecord, versionOf } from '../../src/core/record.js';
 import type { Version } from '../../src/core/version.js';
 import type { ApplyAnswer, ApplyCall, Peer } from '../../src/io/peer.js';
@@ -19,6 +21,11 @@ import {
 
 const APPLIED: ApplyAnswer = { kind: 'applied' };
 
+const ALL_PARTITIONS = new Uint8Array(PARTITION_SET_BYTES).fill(0xff);
+const ABOVE_ALL = new Uint8Array(FENCE_BYTES).fill(0xff);
+const NO_KEY = new Uint8Array(0);
+const LOST_EVERY_MS = 10;
+
 /** Many rounds of few keys at once, on a network slow enough for them to meet. */
 const CROWDED: Partial<Shape> = {
   thinkMs: 20,
@@ -32,9 +39,18 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
     name: 'a promise is not on disk',
     laws: 'h',
     nodes: 3,
-    faults: ['crash', 'power'],
-    workloads: ['linear', 'mixed'],
-    shape: { ...CROWDED, faultGapMs: 60, faultsAtOnce: 3 },
+    faults: ['crash'],
+    workloads: ['linear'],
+    shape: CROWDED,
+    // A crash that is over at once: one that takes its time seldom meets a round between its two steps.
+    node({ replica: { promises } }, process) {
+      const lose = (): void => {
+        const keys = promises.sorted(ALL_PARTITIONS, NO_KEY).map(({ key }) => key);
+        promises.drop(keys, ABOVE_ALL);
+        process.post(LOST_EVERY_MS, lose);
+      };
+      lose();
+    },
     store: (opener) =>
       wrapStore(opener, (store) => ({
         batch: () => {
@@ -59,6 +75,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'what is below a promise is applied, unless a round proposes it',
     laws: 'h',
+    shownBy: 9,
     workloads: ['mixed'],
     shape: CROWDED,
     node({ replica: { promises } }) {
@@ -69,7 +86,8 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a LINEARIZABLE read does not write back what it answers',
     laws: 'h',
-    workloads: ['linear', 'mixed'],
+    shownBy: 7,
+    workloads: ['linear'],
     shape: CROWDED,
     peer: (peer) => withoutApplying(peer, ({ source }) => source === 'copy'),
     coordinator: (coordinator) =>
