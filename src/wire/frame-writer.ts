@@ -1,20 +1,24 @@
 import type { Lives } from '../io/peer.js';
 import { v1 } from './messages.js';
+import {
+  bytesSize,
+  numberSize,
+  putBytes,
+  putNumber,
+  putVarint,
+  varintSize,
+} from './protobuf-fields.js';
 
 /** For a few answers, or an SDK's greeting. */
 const FIRST_ROOM_BYTES = 512;
 /** A tag and the length of what follows it. */
 const PREFIX_BYTES = 6;
 const COUNTER_BYTES = 11;
-/** Shorter ones are copied byte by byte, which takes less time than the call of `set`. */
-const SET_FROM_BYTES = 24;
 
 // Field numbers and wire types of CallFrame and AnswerFrame; below, those of Call and Answer.
 const CALLS_TAG = 18;
 const ANSWERS_TAG = 18;
 const COMMIT_COUNTER_TAG = 24;
-
-type Bytes = Uint8Array | null | undefined;
 
 /**
  * Builds one frame of a channel, a part at a time: the bytes that the generated encoder of the whole would give (test/wire). Calls
@@ -159,53 +163,4 @@ export class FrameWriter {
     }
     return this.#bytes;
   }
-}
-
-// As protobuf has it, a field with its default value (0, nothing) is not written.
-
-function numberSize(value: number | null | undefined): number {
-  return value ? 1 + varintSize(value) : 0;
-}
-
-function bytesSize(bytes: Bytes): number {
-  return bytes && bytes.length > 0 ? 1 + varintSize(bytes.length) + bytes.length : 0;
-}
-
-/** Of a number of 32 bits. */
-function varintSize(value: number): number {
-  if (value < 0x80) return 1;
-  if (value < 0x4000) return 2;
-  if (value < 0x20_0000) return 3;
-  return value < 0x1000_0000 ? 4 : 5;
-}
-
-function putNumber(
-  out: Uint8Array,
-  at: number,
-  tag: number,
-  value: number | null | undefined,
-): number {
-  if (!value) return at;
-  out[at] = tag;
-  return putVarint(out, at + 1, value);
-}
-
-function putBytes(out: Uint8Array, at: number, tag: number, bytes: Bytes): number {
-  if (!bytes || bytes.length === 0) return at;
-  out[at] = tag;
-  const start = putVarint(out, at + 1, bytes.length);
-  if (bytes.length < SET_FROM_BYTES) {
-    for (let i = 0; i < bytes.length; i++) out[start + i] = bytes[i] as number;
-  } else out.set(bytes, start);
-  return start + bytes.length;
-}
-
-/** Of a number up to 2^53, seven bits a byte, the lowest first. */
-function putVarint(out: Uint8Array, start: number, value: number): number {
-  let at = start;
-  let rest = value;
-  for (; rest > 0x7fff_ffff; rest = Math.floor(rest / 128)) out[at++] = (rest & 127) | 128;
-  for (; rest > 127; rest >>>= 7) out[at++] = (rest & 127) | 128;
-  out[at] = rest;
-  return at + 1;
 }

@@ -5,7 +5,7 @@ import { Meter, type Figures } from './measured.js';
 import type { Processes } from './processes.js';
 import { QuorateCluster } from './quorate.js';
 import { rest } from './rounds.js';
-import { benchRun, sliceBySlice, VALUE_BYTES } from './work.js';
+import { benchRun, LOAD_TIMEOUT_MS, sliceBySlice, VALUE_BYTES } from './work.js';
 
 export interface GrowthSetting {
   readonly processes: Processes;
@@ -38,7 +38,6 @@ const QUICK_STEPS = 2;
 const NODES = 3;
 const RECORDS = 10_000;
 const IN_FLIGHT = 256;
-const LOAD_TIMEOUT_MS = 60_000;
 /** With large values fewer are in flight and stored, so that the sizes of buffers and of the disk do not decide. */
 const BYTES_IN_FLIGHT = 16 * 1024 * 1024;
 const BYTES_STORED = 64 * 1024 * 1024;

@@ -5,7 +5,7 @@ import { mediansOf, median, Meter, cpuOf, PeakMemory, type Figures } from './mea
 import type { Processes } from './processes.js';
 import { KVCTL, QuorateCluster } from './quorate.js';
 import { rest, type RowResult, type Verdict } from './rounds.js';
-import { benchRun, sliceBySlice } from './work.js';
+import { benchRun, LOAD_TIMEOUT_MS, sliceBySlice } from './work.js';
 
 /** Rows that need a cluster of their own, started anew: they stand against a number, and not against etcd. */
 export interface OwnClusterSetting {
@@ -108,7 +108,10 @@ async function restart(setting: OwnClusterSetting): Promise<RowResult> {
     const run = benchRun(cluster.kv, task, keys, undefined);
     tell(`restart: storing ${keys} keys`);
     const loading = new PeakMemory(cluster.pids);
-    await run.load(() => {}).finally(() => loading.stop());
+    const patient = cluster.kv.with({ timeoutMs: LOAD_TIMEOUT_MS });
+    await benchRun(patient, task, keys, undefined)
+      .load(() => {})
+      .finally(() => loading.stop());
     const restarts = { SIGTERM: [] as number[], SIGKILL: [] as number[] };
     const measured: Figures[] = [];
     const get = sliceBySlice(run);
