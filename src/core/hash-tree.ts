@@ -46,6 +46,11 @@ export class HashTree {
     this.#toggle(segment, readU32(record, 0), readU32(record, 4));
   }
 
+  /** Takes one record (or its header) out and puts another of the same segment in. */
+  exchange(segment: number, out: Uint8Array, put: Uint8Array): void {
+    this.#toggle(segment, readU32(out, 0) ^ readU32(put, 0), readU32(out, 4) ^ readU32(put, 4));
+  }
+
   /** Makes the digest of a segment what stands at `at` of `digests`. */
   readSegment(segment: number, digests: Uint8Array, at: number): void {
     this.#setSegment(segment, readU32(digests, at), readU32(digests, at + 4));

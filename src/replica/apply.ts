@@ -11,8 +11,8 @@ const NO_VALUE = new Uint8Array(0);
 export interface HeldKey {
   readonly storeKey: Buffer;
   readonly keyHash: number;
-  /** Another key of the group with the same hash. */
-  readonly sameHash: HeldKey | undefined;
+  /** Another key of the group, in the same chain. */
+  readonly next: HeldKey | undefined;
   /** The record on disk, or its header; undefined: none. */
   stored: Uint8Array | undefined;
   /** Set when what is on disk cannot be told: the replica abstains on the key and takes no write to it. */

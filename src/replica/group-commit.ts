@@ -244,15 +244,17 @@ export class GroupCommit {
     prepares: PrepareRound | undefined,
     changes: readonly PendingChange[],
   ): Promise<void> {
-    const round = new CommitRound();
+    const round = new CommitRound(group?.calls.length ?? 0);
     const lookedUp = group === undefined ? [] : await this.#gather(round, group);
     await prepares?.lookUp(this.#store, this.#known);
     const winners = round.decide(this.#fences, this.#promises);
     const nowMs = this.#clock.monotonicMs();
     prepares?.decide(nowMs, round, this.#fences, this.#promises, this.#known);
     if (winners.length > 0 || changes.length > 0 || prepares?.hasPromised === true) {
+      this.#known.willCommit(round, winners);
       const failure = await this.#write(winners, prepares, changes);
       if (failure !== undefined) {
+        this.#known.lost();
         round.answerFailure(failure);
         prepares?.answerFailure(failure);
         rejectAll(changes, failure);
@@ -299,7 +301,6 @@ export class GroupCommit {
     try {
       batch = this.#store.batch();
       for (const held of winners) {
-        this.#known.willWrite(held.storeKey, held.keyHash);
         writeApplied(batch, held, held.winner as Uint8Array, this.#promises);
       }
       prepares?.write(batch, this.#promises);

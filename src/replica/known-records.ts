@@ -9,6 +9,12 @@ import type { Trees } from './trees.js';
 
 const CACHED_HEADERS = 65_536;
 
+/** The keys of a group that is being committed. */
+export interface KeysUnderWay {
+  /** Whether a key with this hash is among them. */
+  mentions(keyHash: number): boolean;
+}
+
 /**
  * Everything that memory knows of the records on disk: which keys there may be, the headers of those lately used, the hash trees
  * and which records cannot be read. It is exact because it is told here of every batch, after its sync, by the only writer of
@@ -19,6 +25,8 @@ export class KnownRecords {
   readonly corrupt: CorruptKeys;
   readonly #headers = new HeaderCache(CACHED_HEADERS);
   readonly #storedKeys: StoredKeys;
+  /** What it has of these keys is not what every reader of the disk sees. */
+  #underWay: KeysUnderWay | undefined;
 
   constructor(store: Store, log: Log, trees: Trees, corrupt: CorruptKeys) {
     this.trees = trees;
@@ -52,6 +60,7 @@ export class KnownRecords {
    * it: a reader that has seen a batch must not be followed by one that has not. A copy.
    */
   header(storeKey: Uint8Array, keyHash: number): Uint8Array | undefined {
+    if (this.#underWay?.mentions(keyHash) === true) return undefined;
     return this.#headers.get(storeKey, keyHash)?.slice();
   }
 
@@ -59,6 +68,21 @@ export class KnownRecords {
   willWrite(storeKey: Uint8Array, keyHash: number): void {
     this.#storedKeys.add(keyHash);
     this.#headers.forget(storeKey, keyHash);
+  }
+
+  /** Before the batch with these winners is written, which are among the keys of the group: {@link remember} or {@link lost} follows. */
+  willCommit(group: KeysUnderWay, winners: readonly HeldKey[]): void {
+    this.#underWay = group;
+    for (const held of winners) {
+      // A key that is on disk is in the filter, or the walk that fills it will come to it.
+      if (held.stored === undefined) this.#storedKeys.add(held.keyHash);
+    }
+  }
+
+  /** What became of the batch is not known. */
+  lost(): void {
+    this.#underWay = undefined;
+    this.#headers.clear();
   }
 
   /** The winners are on disk. To be told before anybody is answered, and before {@link remember}. */
@@ -73,6 +97,7 @@ export class KnownRecords {
     }
     for (const held of winners)
       this.#headers.set(held.storeKey, held.keyHash, held.winner as Uint8Array);
+    this.#underWay = undefined;
   }
 
   /** The record of the key, with this header, is not on disk any more. */

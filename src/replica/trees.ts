@@ -120,8 +120,9 @@ export class Trees {
     const partition = partitionOf(keyHash);
     const tree = (this.#trees[partition] ??= new HashTree());
     const segment = segmentOf(keyHash);
-    if (before !== undefined) tree.toggle(segment, before);
-    if (after !== undefined) tree.toggle(segment, after);
+    if (before !== undefined && after !== undefined) tree.exchange(segment, before, after);
+    else if (before !== undefined) tree.toggle(segment, before);
+    else if (after !== undefined) tree.toggle(segment, after);
     const counts = this.#counts[partition] as Counts;
     change(counts, before, after);
     // While they are rebuilt, what is still to be added may be what the bound is of.

@@ -6,8 +6,8 @@ import { userKeyOf } from '../../src/replica/layout.js';
 import { applyCall, bytes, recordOf } from './fixtures.js';
 
 test('keys whose hashes are equal are different keys', () => {
-  const round = new CommitRound();
   const names = ['a', 'b', 'ab', 'a', 'b', 'ab'];
+  const round = new CommitRound(names.length);
   const calls = names.map((name, at) => ({
     ...applyCall(bytes(name), recordOf(bytes(name), at)),
     keyHash: 0xffff_fff0,

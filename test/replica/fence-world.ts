@@ -97,7 +97,7 @@ class ModelReplica {
     const held: HeldKey = {
       storeKey: recordKey(KEY),
       keyHash: KEY_HASH,
-      sameHash: undefined,
+      next: undefined,
       stored: this.stored,
       failure: undefined,
       winner: undefined,

@@ -47,7 +47,7 @@ class Acceptor {
     const held: HeldKey = {
       storeKey: recordKey(KEY),
       keyHash: KEY_HASH,
-      sameHash: undefined,
+      next: undefined,
       stored: this.record,
       failure: undefined,
       winner: undefined,
