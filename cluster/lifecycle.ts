@@ -47,8 +47,12 @@ export async function up(at: Workplace, wanted: Partial<Layout>): Promise<Cluste
   return startMissing(at, state, placesOf(state));
 }
 
-/** Starts some nodes again; those that run are left alone. */
-export async function start(at: Workplace, ids: readonly string[]): Promise<void> {
+/** Starts some nodes again; those that run are left alone. Waits until all are ready, unless told not to `wait`. */
+export async function start(
+  at: Workplace,
+  ids: readonly string[],
+  { wait = true }: { readonly wait?: boolean } = {},
+): Promise<void> {
   const state = existingState(at);
   const places = selectPlaces(state, ids);
   for (const { id } of places) {
@@ -58,7 +62,7 @@ export async function start(at: Workplace, ids: readonly string[]): Promise<void
       throw new Problem(`${id} is paused: \`${at.script} resume ${id}\`.`);
     }
   }
-  await startMissing(at, state, places);
+  await startMissing(at, state, places, wait);
 }
 
 /** Ends nodes at once, as a crash does: SIGKILL. */
@@ -129,6 +133,7 @@ async function startMissing(
   at: Workplace,
   before: ClusterState,
   places: readonly NodePlace[],
+  wait = true,
 ): Promise<ClusterState> {
   let state = before;
   const missing = places.filter(({ id }) => !isThere(state, id));
@@ -148,7 +153,7 @@ async function startMissing(
     writeState(at.stateFolder, state);
     started.push(node);
   }
-  await waitUntilReady(state, at, started);
+  if (wait) await waitUntilReady(state, at, started);
   for (const { place, identity } of started) {
     at.say(`${place.id} runs at ${place.endpoint} (process ${identity.pid}).`);
   }

@@ -4,8 +4,8 @@ import { versionOf } from '../../src/core/record.js';
 import { formatVersion, readVersion } from '../../src/core/version.js';
 import type { NodeAnswer, NodeCall } from '../../src/io/link.js';
 import type { FoundEntry, HistoryEntry } from './history.js';
-import type { Kernel } from './kernel.js';
 import type { LinkWitness } from './link-port.js';
+import type { Trace } from './trace.js';
 
 /** An operation that has begun, and what its client asked for. */
 export interface Started {
@@ -54,18 +54,32 @@ export class Draft {
   ) {}
 }
 
+/** What histories are timed by: virtual time, or the clock of the process that all clients are in. */
+export interface Timeline {
+  readonly nowMs: number;
+  /** A number above all given before. */
+  nextOrder(): number;
+}
+
 /** Writes the history of a run, from what clients did and from what passed between them and the nodes. */
 export class Recorder {
-  readonly #kernel: Kernel;
+  readonly #time: Timeline;
+  readonly #trace: Trace | undefined;
   readonly #drafts: Draft[] = [];
 
-  constructor(kernel: Kernel) {
-    this.#kernel = kernel;
+  constructor(time: Timeline, trace?: Trace) {
+    this.#time = time;
+    this.#trace = trace;
+  }
+
+  /** How many operations have begun. */
+  get begun(): number {
+    return this.#drafts.length;
   }
 
   begin(process: string, started: Started): Draft {
-    const { nowMs } = this.#kernel;
-    const order = this.#kernel.nextOrder();
+    const { nowMs } = this.#time;
+    const order = this.#time.nextOrder();
     const draft = new Draft(this.#drafts.length, process, started, nowMs, order);
     this.#drafts.push(draft);
     return draft;
@@ -73,18 +87,19 @@ export class Recorder {
 
   end(draft: Draft, ended: Ended): void {
     draft.ended = ended;
-    draft.endedMs = this.#kernel.nowMs;
-    draft.endedOrder = this.#kernel.nextOrder();
-    const { trace } = this.#kernel;
+    draft.endedMs = this.#time.nowMs;
+    draft.endedOrder = this.#time.nextOrder();
+    const trace = this.#trace;
+    if (trace === undefined) return;
     trace.mix(draft.index);
-    trace.mixMs(this.#kernel.nowMs);
+    trace.mixMs(draft.endedMs);
     trace.mixText(`${ended.status}${ended.version ?? ''}${ended.value ?? ''}${ended.code ?? ''}`);
   }
 
   /** What was never answered has ended now, and nobody knows how. */
   history(): HistoryEntry[] {
-    const endOrder = this.#kernel.nextOrder();
-    return this.#drafts.map((draft) => entryOf(draft, this.#kernel.nowMs, endOrder));
+    const endOrder = this.#time.nextOrder();
+    return this.#drafts.map((draft) => entryOf(draft, this.#time.nowMs, endOrder));
   }
 }
 

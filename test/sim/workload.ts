@@ -1,5 +1,6 @@
 import type { Consistency } from '../../src/core/consistency.js';
-import type { SimClient, Ask } from './client.js';
+import type { SimClient } from './client.js';
+import type { Ask } from './recorded-client.js';
 import type { Shape } from './shape.js';
 import type { Stream } from './seed.js';
 

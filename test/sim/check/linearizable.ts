@@ -4,6 +4,7 @@ import { settleUnknown } from './unknown-outcomes.js';
 import { isInOrderOfVersions, type VersionedCall } from './version-order.js';
 
 const LAW = '(h) LINEARIZABLE operations have one order that agrees with real time';
+const UNDECIDED = 'the search for an order came to no end';
 
 /** What a register did. `known` false: nobody was told, so it may have taken effect at any time since, or never. */
 export interface RegisterCall {
@@ -42,11 +43,16 @@ export function checkLinearizable(history: History, maxSteps = 2_000_000): Viola
       violations.push({ law: LAW, problem, ...some });
     } else {
       // A run must not pass for it. That defects of rounds are seen by this, too, proves less than it should.
-      const problem = `the search for an order came to no end after ${maxSteps} steps`;
+      const problem = `${UNDECIDED} after ${maxSteps} steps`;
       violations.push({ law: LAW, problem, ...some });
     }
   }
   return violations;
+}
+
+/** Whether it says only that the search was given up. */
+export function isUndecided({ problem }: Violation): boolean {
+  return problem.startsWith(UNDECIDED);
 }
 
 /**
