@@ -36,7 +36,7 @@ export interface ExchangeOptions {
    * next time. Default: where a fence is asked about.
    */
   readonly exact?: boolean;
-  /** Whether the node has work in the foreground: then the exchange rests for as long as it works. Default: never. */
+  /** Whether the node has work in the foreground: then the exchange rests now and then (pace.ts). Default: never. */
   readonly busy?: () => boolean;
   readonly signal?: AbortSignal;
   /** The own replica holds this key and the peer has nothing, which is no tombstone that a fence has passed. */

@@ -53,7 +53,7 @@ export interface HintDelivery {
 /**
  * Brings other replicas what they are owed, when they can be reached: the record as it is now, as a copy under this replica's
  * committed fence. How much is under way follows how the target answers (core/aimd-window.ts), so that one that is slow or has
- * just come back is never buried; and a node with requests to serve rests for as long as it delivers.
+ * just come back is never buried; and a node with requests to serve rests now and then.
  */
 export function startHintDelivery(options: HintDeliveryOptions): HintDelivery {
   const { keeper, timers } = options;

@@ -17,7 +17,7 @@ export interface HintBounds {
 }
 
 const DEFAULT_HINT_BOUNDS: HintBounds = {
-  marksPerTarget: 100_000,
+  marksPerTarget: 250_000,
   bytes: 64 * 1024 * 1024,
 };
 

@@ -23,8 +23,8 @@ const { values: options } = parseArgs({
   },
 });
 
-/** Of the most puts that the machine takes: it is then about half idle, as the client takes its share too. */
-const WRITES_SHARE = 0.4;
+/** Of the most puts that the machine takes. */
+const WRITES_SHARE = 0.25;
 /** The same of gets and puts that begin one by one, on schedule: each costs several times what it costs among many others. */
 const SERVED_SHARE = 0.04;
 

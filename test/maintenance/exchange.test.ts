@@ -250,7 +250,7 @@ describe('an exchange', () => {
     expect(durationMs).toBeLessThan(20_000);
   });
 
-  test('rests for as long as it works while the node has other work', async () => {
+  test('takes longer while the node has other work', async () => {
     const durations: number[] = [];
     for (const busy of [false, true]) {
       const three = await ThreeReplicas.open();
