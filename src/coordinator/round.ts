@@ -242,7 +242,10 @@ export class Round implements PrepareCall, ApplyCall {
     );
   }
 
-  /** As of a write (coordinator/write-operation.ts); one that has promised more hears of the key from the round that beats this. */
+  /**
+   * As of a write (coordinator/write-operation.ts); one that has promised more hears of the key from the round that beats this, or
+   * from the comparison that comes before the seal of the fence that it has promised.
+   */
   #settleDebts(): void {
     if (!this.#wasChosen) return;
     const keeper = this.#keeper();

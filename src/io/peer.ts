@@ -111,8 +111,8 @@ export interface ReplicaFailure {
   readonly code: ErrorCode;
   readonly message: string;
   /**
-   * 16 bytes, of a refusal because of what the replica has promised or holds of the key: a ballot above this would not be refused
-   * for that.
+   * 16 bytes, of a refusal because of what the replica has promised or holds of the key, or of a ballot because of the fence that it
+   * has promised: a ballot above this would not be refused for that.
    */
   readonly promised?: Uint8Array;
 }

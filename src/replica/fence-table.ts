@@ -83,7 +83,9 @@ export class FenceTable {
     if (call.source === 'copy') {
       return refusesCopy(state, call.record, call.fence) ? COPY_FENCED : undefined;
     }
-    return isAtOrBelow(call.record, state.promised) ? WRITE_FENCED : undefined;
+    if (!isAtOrBelow(call.record, state.promised)) return undefined;
+    // A write came too late, whoever brings it on; a round goes above the fence and looks again at what is there.
+    return call.source === 'accept' ? { ...WRITE_FENCED, promised: state.promised } : WRITE_FENCED;
   }
 
   /** Whether this record is what the committed fence made of absence: there is nothing to be kept of it. */

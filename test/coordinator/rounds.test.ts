@@ -3,6 +3,7 @@ import type { NodeCoordinator } from '../../src/coordinator/coordinator.js';
 import type { Operation } from '../../src/coordinator/operation.js';
 import { encodeExpectation } from '../../src/core/expectation.js';
 import { hash32 } from '../../src/core/hash.js';
+import { partitionOf } from '../../src/core/placement.js';
 import { ANSWERED } from '../../src/core/ledger.js';
 import { decodeRecord, encodeRecord, versionOf } from '../../src/core/record.js';
 import { encodeVersion, readVersion, type Version } from '../../src/core/version.js';
@@ -25,6 +26,8 @@ class Cluster {
   readonly cut = new Set<string>();
   prepares = 0;
   reads = 0;
+  /** Runs before the next call that brings a record to a replica. */
+  beforeApply: (() => void) | undefined;
   readonly replicas: LocalReplica[] = [];
   readonly #coordinators: NodeCoordinator[] = [];
   #logical = 0;
@@ -32,7 +35,8 @@ class Cluster {
   static async start(): Promise<Cluster> {
     const cluster = new Cluster();
     for (const [i, { id }] of NODES.entries()) {
-      const choices = { identity: { ...IDENTITY, nodeId: id }, random: seededRandom(i + 1) };
+      const identity = { ...IDENTITY, nodeId: id };
+      const choices = { identity, random: seededRandom(i + 1), fenceLagMs: 0 };
       const { replica } = await openTestReplica(memoryStoreOpener(), choices, cluster.time);
       cluster.replicas.push(replica);
     }
@@ -118,6 +122,8 @@ class Cluster {
         return !isCut();
       },
       apply: (call, slot) => {
+        this.beforeApply?.();
+        this.beforeApply = undefined;
         if (isCut()) time.timers.turn(() => call.onApplied(slot, CUT));
         else peer.apply(call, slot);
       },
@@ -246,6 +252,23 @@ describe('LINEARIZABLE requests', () => {
     cluster.cut.add('n2');
     const failed = await cluster.put(2, 'b');
     expect([failed.code, failed.outcome]).toEqual(['NO_QUORUM', 'none']);
+  });
+
+  test('go above a fence that is promised between the two halves of a round', async () => {
+    const cluster = await Cluster.start();
+    await cluster.put(0, 'before');
+    const partition = partitionOf(hash32(KEY));
+    cluster.beforeApply = () => {
+      const wallMs = cluster.time.clock.wallMs();
+      const fence = encodeVersion({ wallMs, logical: 0xffff, writerHi: 0, writerLo: 0 });
+      for (const { fences } of cluster.replicas) void fences.promise({ partition, fence });
+    };
+    const { code, outcome } = await cluster.put(1, 'after');
+    expect({ code, outcome }).toEqual({ code: undefined, outcome: 'none' });
+    expect(cluster.replicas.map(({ fences }) => fences.of(partition).promised.length)).toEqual([
+      16, 16, 16,
+    ]);
+    expect(await cluster.get(2)).toBe('after');
   });
 
   test('of one key, many at once, all take effect one after the other', async () => {

@@ -99,7 +99,12 @@ describe('a promised fence', () => {
     const node = await open();
     await applyOne(node, KEY, recordOf(KEY, 3));
     await promise(node, fenceAt(5));
-    expect(await applyOne(node, OTHER, recordOf(OTHER, 5))).toMatchObject(REFUSED);
+    const write = await applyOne(node, OTHER, recordOf(OTHER, 5));
+    expect(write).toMatchObject(REFUSED);
+    // No round may bring on what came too late; a round itself may go on above the fence.
+    expect(write).not.toHaveProperty('promised');
+    const accept = await applyOne(node, OTHER, recordOf(OTHER, 5), { source: 'accept' });
+    expect(accept).toMatchObject({ ...REFUSED, promised: fenceAt(5) });
     expect(await applyOne(node, OTHER, recordOf(OTHER, 5), { source: 'copy' })).toEqual({
       kind: 'applied',
     });
