@@ -24,7 +24,7 @@ const { values: options } = parseArgs({
 });
 
 /** Of the most puts that the machine takes. */
-const WRITES_SHARE = 0.25;
+const WRITES_SHARE = 0.2;
 /** The same of gets and puts that begin one by one, on schedule: each costs several times what it costs among many others. */
 const SERVED_SHARE = 0.04;
 
