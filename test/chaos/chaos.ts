@@ -22,6 +22,8 @@ export interface ChaosWish {
   /** Mean times: how long a fault lasts, and how long it is from one to the next. */
   readonly faultMs: number;
   readonly gapMs: number;
+  /** How far clocks are set off at the most, either way; 100 at the least. */
+  readonly maxSkewMs: number;
   readonly keys: KeyPlan;
   /** Faults end then, whatever has been reached. */
   readonly withinMs: number;
@@ -55,7 +57,7 @@ export async function chaos(
   signal: AbortSignal,
   tell: (line: string) => void,
 ): Promise<ChaosResult> {
-  await using cluster = await ChaosCluster.start(wish.folder);
+  await using cluster = await ChaosCluster.start(wish);
   // The cluster goes when this has ended, and not before.
   return await new Run(wish, cluster, signal, tell).live();
 }

@@ -10,7 +10,7 @@ import { Problem } from '../../cluster/problem.js';
 import { existingState, type Workplace } from '../../cluster/workplace.js';
 import { KvError } from '../../src/core/errors.js';
 import { openUnaryClient } from '../../src/wire/unary-client.js';
-import { endAll } from './faults.js';
+import { endAll, type Victims } from './faults.js';
 
 const NODES = 3;
 /** Below the ports that systems give to whoever connects: that of a node that is down stays free. */
@@ -18,22 +18,28 @@ const PORTS = { from: 20_000, to: 32_000 };
 const RETRY_MS = 250;
 const VERIFY_STALLS_MS = 30_000;
 
+interface StartWish {
+  readonly maxSkewMs: number;
+  readonly folder?: string;
+}
+
 /** Three real nodes of the cluster script, in a folder of their own that goes with them. */
-export class ChaosCluster implements AsyncDisposable {
+export class ChaosCluster implements Victims, AsyncDisposable {
   private constructor(
     readonly at: Workplace,
     readonly places: readonly NodePlace[],
+    readonly maxSkewMs: number,
     readonly isKept: boolean,
   ) {}
 
   /** In a folder that goes with the nodes, or in the one that is given. */
-  static async start(folder?: string): Promise<ChaosCluster> {
+  static async start({ folder, maxSkewMs }: StartWish): Promise<ChaosCluster> {
     const stateFolder =
       folder === undefined ? mkdtempSync(join(tmpdir(), 'quorate-chaos-')) : resolve(folder);
     const layout = await freeLayout();
     const script = 'npm run cluster --';
     const at = { stateFolder, shownFolder: stateFolder, script, say: () => {} };
-    const cluster = new ChaosCluster(at, placesOf(layout), folder !== undefined);
+    const cluster = new ChaosCluster(at, placesOf(layout), maxSkewMs, folder !== undefined);
     try {
       await up(at, layout);
       return cluster;

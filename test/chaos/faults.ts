@@ -8,6 +8,8 @@ import type { Stream } from '../sim/seed.js';
 export interface Victims {
   readonly at: Workplace;
   readonly ids: readonly string[];
+  /** How far clocks are set off at the most, either way. */
+  readonly maxSkewMs: number;
 }
 
 /** A fault that lasts until `end`, with a few words on it. */
@@ -79,7 +81,8 @@ export const FAULTS = {
   skew: async (victims, stream) => {
     const id = pickRunning(victims, stream);
     if (id === undefined) return undefined;
-    const skewMs = stream.pick(SKEWS_MS) * (stream.chance(0.5) ? 1 : -1);
+    const skewMs =
+      stream.pick(SKEWS_MS.filter((ms) => ms <= victims.maxSkewMs)) * (stream.chance(0.5) ? 1 : -1);
     await skew(victims.at, id, skewMs);
     return { what: `${id} off by ${skewMs} ms`, end: () => setRight(victims, id) };
   },

@@ -12,6 +12,7 @@ interface Flags {
   readonly think: number;
   readonly fault: number;
   readonly gap: number;
+  readonly skew: number;
   readonly epoch: number;
   readonly minutes: number;
   readonly history?: string;
@@ -36,6 +37,7 @@ const program = new Command('chaos')
   .option('--think <ms>', 'mean pause of a client between two operations', wholeNumber, 2)
   .option('--fault <ms>', 'mean length of a fault', wholeNumber, 1_000)
   .option('--gap <ms>', 'mean time from one fault to the next', wholeNumber, 2_500)
+  .option('--skew <ms>', 'how far clocks are set off at the most, 100 or more', someSkew, 300_000)
   .option('--epoch <count>', 'for how many operations the same keys are used', wholeNumber, 3_000)
   .option('--minutes <count>', 'faults and load end then at the latest', wholeNumber, 20)
   .option('--folder <folder>', 'keep data and logs of the nodes there; default: they go')
@@ -55,6 +57,7 @@ const wish: ChaosWish = {
   thinkMs: flags.think,
   faultMs: flags.fault,
   gapMs: flags.gap,
+  maxSkewMs: flags.skew,
   keys: { epochOperations: flags.epoch, hotKeys: 2, coolKeys: 30 },
   withinMs: flags.minutes * 60_000,
   ...(flags.folder === undefined ? {} : { folder: flags.folder }),
@@ -73,6 +76,12 @@ try {
 } catch (error) {
   if (!interrupt.signal.aborted) throw error;
   process.exitCode = INTERRUPTED;
+}
+
+function someSkew(text: string): number {
+  const skewMs = wholeNumber(text);
+  if (skewMs >= 100) return skewMs;
+  throw new InvalidArgumentError('It must be 100 or more.');
 }
 
 function wholeNumber(text: string): number {
