@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { formatVersion } from '../../src/core/version.js';
 import type { Evidence, StoredRecord } from './check/evidence.js';
+import { checkLinearizable } from './check/linearizable.js';
 import { fromJsonLines, toJsonLines, type HistoryEntry } from './history.js';
 import { judge } from './run.js';
 
@@ -224,6 +225,15 @@ describe('the laws', () => {
       one.index === 7 ? { ...one, value: 'a', version: '1' } : one,
     );
     expect(lawsBroken(stale, evidence(B, [A, B]))).toContain('h');
+  });
+
+  test('(h) what the checker cannot tell counts neither as kept nor as broken', () => {
+    const twice = [lin('put', 1, 4, { value: 'a' }), lin('put', 2, 3, { value: 'b' })];
+    const history = [...twice, lin('get', 5, 6, { value: 'a' }), lin('get', 7, 8, { value: 'b' })];
+    const letters = (most?: number): string[] =>
+      checkLinearizable(history, most).map(({ law }) => law.slice(0, 3));
+    expect(letters(1)).toEqual(['(?)']);
+    expect(letters()).toEqual(['(h)']);
   });
 
   test('(h) a value that expires is gone for good, and a lost compare-and-set tells what was there', () => {

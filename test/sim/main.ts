@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFECTS } from './defects.js';
 import { FAULT_NAMES, type FaultName } from './faults.js';
 import { toJsonLines } from './history.js';
-import { replayCommand, summarize, Totals, type RunSummary } from './report.js';
+import { describeFailure, replayCommand, summarize, Totals, type RunSummary } from './report.js';
 import { run } from './run.js';
 import { SCENARIOS } from './scenarios.js';
 import { runMany, seedsFrom, wishOf, type Job } from './simulate.js';
@@ -55,7 +55,7 @@ const program = new Command('sim')
   .addHelpText(
     'after',
     `\nBy default every fault; those that take from a disk what was acknowledged in every third seed.
-Exits with 1 when a law was violated, with 2 when it was asked for something that makes no sense.`,
+Exits with 1 when a law was violated or could not be judged, with 2 when it was asked for something that makes no sense.`,
   )
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : ASKED_WRONGLY));
 
@@ -73,7 +73,7 @@ const asked: Omit<Job, 'seed'> = {
 const failed = isOne ? await replay(flags) : await simulate(flags);
 process.exitCode = failed ? 1 : 0;
 
-/** One seed, told in full. True: it violates a law. */
+/** One seed, told in full. True: it violates a law, or could not be judged. */
 async function replay({ seed, scenario, trace, history }: Flags): Promise<boolean> {
   const named = SCENARIOS.find(({ name }) => name === scenario);
   const wish =
@@ -102,7 +102,7 @@ function save(path: string, text: string): void {
   }
 }
 
-/** Many seeds. True: some violate a law. Interrupted, it tells of those that it has done. */
+/** Many seeds. True: some violate a law, or could not be judged. Interrupted, it tells of those that it has done. */
 async function simulate({ from, seeds }: Flags): Promise<boolean> {
   const totals = new Totals();
   const startMs = performance.now();
@@ -117,9 +117,12 @@ async function simulate({ from, seeds }: Flags): Promise<boolean> {
   const onRun = (summary: RunSummary) => {
     totals.add(summary);
     if (summary.violations > 0) {
-      const story = totals.violated > MOST_STORIES ? ', as others do' : `:\n${summary.story}`;
+      const story =
+        totals.violated + totals.undecided > MOST_STORIES
+          ? ', as others do'
+          : `:\n${summary.story}`;
       if (tty) process.stderr.write(`\r${' '.repeat(70)}\r`);
-      console.log(`seed ${summary.seed} violates a law${story}`);
+      console.log(`seed ${summary.seed} ${describeFailure(summary)}${story}`);
       console.log(`replay it: ${replayCommand({ ...asked, seed: summary.seed })}\n`);
     }
     const nowMs = performance.now();
@@ -137,7 +140,7 @@ async function simulate({ from, seeds }: Flags): Promise<boolean> {
   });
   await runMany(seedsFrom(from, seeds, asked), onRun);
   conclude();
-  return totals.violated > 0;
+  return totals.failed;
 }
 
 function namesOf(named: readonly { readonly name: string }[]): string[] {

@@ -15,12 +15,13 @@ export interface RunSummary {
   readonly traceHash: string;
   readonly isVoid: boolean;
   readonly violations: number;
-  /** The letters of the laws that were broken; `!` for what no law speaks of. */
+  /** The letters of the laws that were broken; `!` for what no law speaks of, `?` for what the checker could not tell. */
   readonly laws: string;
   /** The violations for people, with what led to the first of them. Empty when there are none. */
   readonly story: string;
 }
 
+const UNDECIDED = '?';
 /** How much of a trace a story tells. */
 const STORY_LINES = 60;
 /** What happened this long before the first operation of a violation belongs to its story. */
@@ -77,6 +78,13 @@ function relevantLines({ key, entries }: Violation, trace: readonly string[]): r
   return relevant.slice(-STORY_LINES);
 }
 
+/** What became of a run that was not clean. */
+export function describeFailure({ laws }: RunSummary): string {
+  return laws === UNDECIDED
+    ? 'could not be judged, which is a problem of the checker'
+    : 'violates a law';
+}
+
 /** What to type to see the run again, with its trace. */
 export function replayCommand({ seed, nodes, faultsMs, faults, defect }: Job): string {
   return [
@@ -100,6 +108,8 @@ export class Totals {
   /** Promises that were not kept, and the runs in which that was so. */
   violations = 0;
   violated = 0;
+  /** Runs of which the checker could not tell, whether something else was violated in them or not. */
+  undecided = 0;
   isVoid = 0;
   readonly faults = new Map<string, number>();
 
@@ -109,12 +119,20 @@ export class Totals {
     this.operations += summary.operations;
     this.succeeded += summary.succeeded;
     this.events += summary.events;
-    this.violations += summary.violations;
-    if (summary.violations > 0) this.violated++;
+    if (summary.laws.includes(UNDECIDED)) this.undecided++;
+    if (summary.violations > 0 && summary.laws !== UNDECIDED) {
+      this.violations += summary.violations;
+      this.violated++;
+    }
     if (summary.isVoid) this.isVoid++;
     for (const [name, count] of Object.entries(summary.faults)) {
       this.faults.set(name, (this.faults.get(name) ?? 0) + count);
     }
+  }
+
+  /** Whether a law was violated, or one was not judged. */
+  get failed(): boolean {
+    return this.violated + this.undecided > 0;
   }
 
   describe(elapsedMs: number): string {
@@ -126,6 +144,7 @@ export class Totals {
       ['operations', `${this.operations}, of which ${this.succeeded} succeeded`],
       ['faults', faults.map(([name, count]) => `${name} ${count}`).join(', ') || 'none'],
       ['violations', this.violated === 0 ? '0' : `${this.violations} in ${this.violated} runs`],
+      ['undecided runs', `${this.undecided}`],
       ['void runs', `${this.isVoid}`],
       ['virtual seconds a second', (this.virtualMs / elapsedMs).toFixed(0)],
     ];

@@ -1,6 +1,4 @@
-import type { RegisterCall } from './linearizable.js';
-
-type Value = string | undefined;
+import type { RegisterCall, Value } from './register.js';
 
 /** What calls of one key say about its values. */
 interface Clues {
@@ -22,11 +20,23 @@ interface Clues {
  */
 export function settleUnknown(calls: readonly RegisterCall[]): readonly RegisterCall[] {
   for (let left = calls; ;) {
-    const clues = cluesOf(left);
-    const settled = left.flatMap((call) => settle(call, clues));
+    const writers = new Map(left.filter(writes).map((call) => [call.value, call]));
+    const told = left.filter(
+      (call) => !isLoser(call) || !isExplained(call, writers.get(call.expected), left),
+    );
+    const clues = cluesOf(told);
+    const settled = told.flatMap((call) => settle(call, clues));
     if (settled.length === left.length && settled.every((call, i) => call === left[i])) return left;
     left = settled;
   }
+}
+
+function isLoser({ kind, known, swapped }: RegisterCall): boolean {
+  return kind === 'cas' && known && !swapped;
+}
+
+function writes(call: RegisterCall): boolean {
+  return call.kind !== 'read' && !isLoser(call);
 }
 
 function settle(call: RegisterCall, clues: Clues): readonly RegisterCall[] {
@@ -39,13 +49,40 @@ function settle(call: RegisterCall, clues: Clues): readonly RegisterCall[] {
   return clues.needed.has(call.value) || clues.someLost ? [call] : [];
 }
 
+/**
+ * Whether it is known without this compare-and-set that what it lost for was not there: something else was, while it was under
+ * way, or since the value had been written, which happens once.
+ */
+function isExplained(
+  { call, return: end, expected }: RegisterCall,
+  writer: RegisterCall | undefined,
+  calls: readonly RegisterCall[],
+): boolean {
+  if (expected !== undefined && (writer === undefined || writer.call > end)) return true;
+  const isElse = (one: RegisterCall): boolean =>
+    one.kind === 'cas'
+      ? one.swapped && (one.expected !== expected || one.value !== expected)
+      : one.value !== expected;
+  return calls.some(
+    (one) =>
+      one.known &&
+      isElse(one) &&
+      one.return <= end &&
+      (one.call >= call ||
+        (expected !== undefined &&
+          writer !== undefined &&
+          one.call > writer.return &&
+          one.return < call)),
+  );
+}
+
 function cluesOf(calls: readonly RegisterCall[]): Clues {
   const writers = new Map<Value, number>([[undefined, 1]]);
   const seen = new Map<Value, { from: number; by: number }>();
   const needed = new Set<Value>();
   let someLost = false;
   for (const call of calls) {
-    const lost = call.kind === 'cas' && call.known && !call.swapped;
+    const lost = isLoser(call);
     someLost ||= lost;
     if (lost) continue;
     if (call.kind !== 'read') writers.set(call.value, (writers.get(call.value) ?? 0) + 1);
