@@ -161,6 +161,7 @@ export class Write extends StampedWrite<Written> {
     }
     const { version } = this;
     const { shadow, receipt } = answer;
+    this.session.observe(version);
     if (shadow === undefined && receipt === undefined && !hasExpiry(this.record)) {
       this.outlet.done(this.index, { version });
       return;

@@ -61,15 +61,16 @@ export class ServerClock {
     return this.#clock.wallMs() + this.#offsetMs;
   }
 
-  /** Takes the median of what has been measured. Keeps the offset it had when nothing has. */
+  /**
+   * Takes the median of the healthy nodes that have been measured. Keeps the offset it had when none has: a node that is
+   * quarantined says itself that its clock is wrong.
+   */
   settle(nodes: Iterable<NodeState>): void {
-    const healthy: number[] = [];
-    const quarantined: number[] = [];
+    const offsets: number[] = [];
     for (const node of nodes) {
-      const offsetMs = node.offsets.best();
-      if (offsetMs !== undefined) (node.quarantined ? quarantined : healthy).push(offsetMs);
+      const offsetMs = node.quarantined ? undefined : node.offsets.best();
+      if (offsetMs !== undefined) offsets.push(offsetMs);
     }
-    const offsets = healthy.length > 0 ? healthy : quarantined;
     if (offsets.length > 0) this.#offsetMs = medianOffset(offsets);
   }
 

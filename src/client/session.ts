@@ -1,9 +1,8 @@
 import { backoffMs, type Backoff } from '../core/backoff.js';
 import { KvError } from '../core/errors.js';
-import { HybridClock } from '../core/hlc.js';
 import { REPLICA_DRIFT_FACTOR, type Limits, DEFAULT_LIMITS } from '../core/limits.js';
 import { RetryBudget } from '../core/retry-budget.js';
-import { readU32, type Version } from '../core/version.js';
+import type { Version } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
 import type { Linker, Welcome } from '../io/link.js';
 import type { Random } from '../io/random.js';
@@ -14,6 +13,7 @@ import type { ClusterView } from './kv.js';
 import type { NodeState } from './node-state.js';
 import type { Operation } from './operation.js';
 import { ServerClock } from './server-clock.js';
+import { Stamps } from './stamps.js';
 import { UnderWay } from './under-way.js';
 
 /** What the SDK needs of the world. The simulation brings its own. */
@@ -44,8 +44,7 @@ export class Session {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #serverClock: ServerClock;
-  readonly #writer: { readonly hi: number; readonly lo: number };
-  #hlc: HybridClock | undefined;
+  #stamps: Stamps | undefined;
   #limits: Limits = DEFAULT_LIMITS;
   #stopPings: CancelTimer | undefined;
   #onGreeted: (() => void) | undefined;
@@ -60,9 +59,6 @@ export class Session {
     this.#random = ports.random;
     this.#serverClock = new ServerClock(ports.clock);
     this.underWay = new UnderWay(ports.clock, ports.timers);
-    // Never stored and never configured, so a cloned process does not share it.
-    const writer = ports.random.bytes(8);
-    this.#writer = { hi: readU32(writer, 0), lo: readU32(writer, 4) };
     this.map = new ClusterMap(
       ports.linker,
       (node, welcome, roundTripMs) => this.#onOpen(node, welcome, roundTripMs),
@@ -120,16 +116,16 @@ export class Session {
     return this.map.view(this.#serverClock.offsetMs);
   }
 
-  /** A version above all that this connection has stamped or read. */
+  /** A version above all that this connection has read or had acknowledged, so far as healthy nodes admit that. */
   stamp(): Version {
-    const version = this.#hlc?.stamp();
+    const version = this.#stamps?.next();
     if (version === undefined) throw new KvError('INTERNAL', 'The clock has no stamp to give.');
     return version;
   }
 
   /** Later stamps will be above `version`, unless it lies further ahead than any healthy node admits. */
   observe(version: Version): void {
-    this.#hlc?.observe(version);
+    this.#stamps?.observe(version);
   }
 
   backoffMs(retry: number, backoff: Backoff = RETRY_BACKOFF): number {
@@ -217,22 +213,26 @@ export class Session {
   #onOpen(node: NodeState, welcome: Welcome, roundTripMs: number): void {
     node.offsets.clear();
     node.offsets.add(welcome.wallMs, this.#clock.wallMs(), roundTripMs);
-    this.#serverClock.settle(this.map.nodes);
+    this.#settleClock();
     this.#limits = {
       ...this.#limits,
       maxKeyBytes: welcome.maxKeyBytes,
       maxValueBytes: welcome.maxValueBytes,
     };
-    if (this.#hlc === undefined) {
-      this.#hlc = new HybridClock({
+    if (this.#stamps === undefined) {
+      this.#stamps = new Stamps({
         wallMs: () => this.#serverClock.wallMs(),
-        writer: this.#writer,
-        // What one healthy node admits may be this far ahead of another, and is taken when it is read.
+        random: this.#random,
         maxDriftMs: REPLICA_DRIFT_FACTOR * welcome.maxDriftMs,
       });
       this.#stopPings = this.#timers.every(PING_INTERVAL_MS, () => this.#keepTime());
     }
     this.#onGreeted?.();
+  }
+
+  #settleClock(): void {
+    this.#serverClock.settle(this.map.nodes);
+    this.#stamps?.correct();
   }
 
   #keepTime(): void {
@@ -252,7 +252,7 @@ export class Session {
       const roundTripMs = this.nowMs() - sentMs;
       node.offsets.add(answer.wallMs, this.#clock.wallMs(), roundTripMs);
       this.map.heard(node, answer, roundTripMs);
-      this.#serverClock.settle(this.map.nodes);
+      this.#settleClock();
     } else {
       node.silent = node.open;
     }

@@ -36,7 +36,7 @@ export function nextVersion(last: Version, wallMs: number, writer: Writer): Vers
 }
 
 /** How far the version is ahead of `nowMs`; negative when it is behind. */
-function driftMs(version: Version, nowMs: number): number {
+export function driftMs(version: Version, nowMs: number): number {
   return version.wallMs - nowMs;
 }
 

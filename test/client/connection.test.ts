@@ -14,6 +14,14 @@ function portsOf(cluster: FakeCluster) {
   };
 }
 
+/** A cluster of three of which only one can be reached, by a clock that is off. */
+function withOnly(id: string, skewMs: number): FakeCluster {
+  const cluster = new FakeCluster();
+  for (const node of cluster.nodes) if (node.member.id !== id) node.setUp(false);
+  cluster.node(id).clock.skewMs = skewMs;
+  return cluster;
+}
+
 describe('connecting', () => {
   test('finds the rest of the cluster through one endpoint', async () => {
     const cluster = new FakeCluster(5, 3);
@@ -222,6 +230,26 @@ describe('a connection', () => {
     const kv = await cluster.connect({}, cluster.time.clockWithSkew(-3_000));
     await cluster.time.advance(5_000);
     expect(kv.cluster().clockOffsetMs).toBeCloseTo(3_150, -1);
+  });
+
+  test('does not believe a quarantined node, be it the only one that has greeted', async () => {
+    const cluster = withOnly('n1', 300_000);
+    cluster.node('n1').quarantined = true;
+    const kv = await cluster.connect();
+    await cluster.time.advance(5_000);
+    expect(kv.cluster().clockOffsetMs).toBe(0);
+  });
+
+  test('stamps by the median again after the only node that it knew was wrong', async () => {
+    const cluster = withOnly('n1', 300_000);
+    const kv = await cluster.connect();
+    const early = await resultUnderTime(cluster, kv.put('a', '1'));
+    expect(early.version.wallMs).toBeGreaterThan(cluster.time.clock.wallMs() + 299_000);
+    for (const node of cluster.nodes) node.setUp(true);
+    await cluster.time.advance(5_000);
+    const { version } = await resultUnderTime(cluster, kv.put('b', '2'));
+    expect(Math.abs(version.wallMs - cluster.time.clock.wallMs())).toBeLessThan(100);
+    expect(version.writerLo).not.toBe(early.version.writerLo);
   });
 
   test('measures the nodes again when the local clock is set', async () => {
