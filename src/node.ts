@@ -281,8 +281,9 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     tempo,
     sharedWith: (id) => shared.get(id) as PartitionSet,
     newRefill: (signal) => {
-      const { whileRefilling: self, fences, promiseAnswers: promises } = replica;
-      return new Refill({ self, fences, promises, clock, timers, placementVersion }, signal);
+      const { whileRefilling: self, fences, sweeper, promiseAnswers: promises } = replica;
+      const own = { self, fences, sweeper, promises };
+      return new Refill({ ...own, clock, timers, placementVersion }, signal);
     },
     clock,
     timers,

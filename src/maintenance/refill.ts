@@ -21,6 +21,7 @@ import { encodeRecord, versionOf } from '../core/record.js';
 import type { Clock } from '../io/clock.js';
 import { isReplicaFailure, type Peer, type ReplicaFailure, type ReplicaPage } from '../io/peer.js';
 import type { AskReply } from '../io/peer-asks.js';
+import { StoreError } from '../io/store.js';
 import { sleep, type Timers } from '../io/timers.js';
 import { applyAll } from './apply-all.js';
 import { exchange } from './exchange.js';
@@ -58,11 +59,17 @@ export interface RefilledPromises {
   ): Promise<void>;
 }
 
+/** The index and the trees of the own replica (replica/sweep.ts). */
+export interface RefilledIndex {
+  rebuild(): Promise<void>;
+}
+
 export interface RefillPorts {
   /** The own replica, which serves nobody meanwhile. */
   readonly self: Peer;
   readonly fences: RefilledFences;
   readonly promises: RefilledPromises;
+  readonly sweeper: RefilledIndex;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly placementVersion: () => number;
@@ -100,7 +107,7 @@ export class Refill {
    * is here and synced, or something newer is. It can be tried again.
    */
   async from(source: Peer, partitions: PartitionSet): Promise<string | undefined> {
-    const begun = (this.#begun ??= await this.#nonEmpty());
+    const begun = (this.#begun ??= await this.#survey());
     if (begun === undefined) return 'the own folder cannot be read';
     // Before anything is read there: what was promised is told, or is followed by a record that is read.
     const untold = await this.#hearPromises(source, partitions);
@@ -185,14 +192,25 @@ export class Refill {
     return undefined;
   }
 
-  /** All partitions or none: a folder that holds anything holds a little of everything. */
-  async #nonEmpty(): Promise<PartitionSet | undefined> {
+  /**
+   * Which partitions hold something: all or none, for a folder that holds anything holds a little of everything. What it holds is
+   * found out from the records themselves: a damaged log may have lost the entry of the index and not the record, and what is
+   * not compared would be kept whatever fences have passed it.
+   */
+  async #survey(): Promise<PartitionSet | undefined> {
     const all = allPartitions();
     const page = await this.#page(this.#ports.self, NO_BYTES, all, 1);
     if (isReplicaFailure(page)) return undefined;
     const isEmpty =
       page.entries.length === 0 && page.corrupt.length === 0 && page.scannedTo === undefined;
-    return isEmpty ? emptyPartitionSet() : all;
+    if (isEmpty) return emptyPartitionSet();
+    try {
+      await this.#ports.sweeper.rebuild();
+      return all;
+    } catch (error) {
+      if (error instanceof KvError || error instanceof StoreError) return undefined;
+      throw error;
+    }
   }
 
   async #compare(source: Peer, partitions: PartitionSet): Promise<string | undefined> {

@@ -4,6 +4,8 @@ import { partitionOf } from '../../src/core/placement.js';
 import { encodeVersion } from '../../src/core/version.js';
 import { isReplicaFailure } from '../../src/io/peer.js';
 import { Refill } from '../../src/maintenance/refill.js';
+import { segmentEntryKey } from '../../src/replica/layout.js';
+import { createFaultyDisk } from '../replica/faulty-disk.js';
 import { applyCall, bytes, recordOf, START_WALL_MS } from '../replica/fixtures.js';
 import { wrapPeer } from '../sim/wrap.js';
 import { ALL_PARTITIONS, put, ThreeReplicas } from './three-replicas.js';
@@ -38,8 +40,8 @@ describe('a refill', () => {
         return source.scan(scan, deadlineMs);
       },
     });
-    const { fences, promiseAnswers: promises } = self;
-    const ports = { self, fences, promises, clock, timers, placementVersion: () => 1 };
+    const { fences, sweeper, promiseAnswers: promises } = self;
+    const ports = { self, fences, promises, sweeper, clock, timers, placementVersion: () => 1 };
     const refill = new Refill(ports, new AbortController().signal);
     expect(await three.finish(refill.from(busy, ALL_PARTITIONS))).toBeUndefined();
     expect(await three.finish(refill.finish())).toBeUndefined();
@@ -50,6 +52,34 @@ describe('a refill', () => {
     self.apply(old, 0);
     await three.time.until(() => old.answers.length > 0, 1_000);
     expect(old.answers[0]?.kind).toBe('refused');
+    expect(await three.contents(0)).toEqual(new Map());
+  });
+
+  test('gives up what a fence has passed though its log has lost that it holds the key', async () => {
+    const disk = createFaultyDisk();
+    const three = await ThreeReplicas.open(disk);
+    await three.hold(0, [put(KEY)]);
+    await disk.store
+      .batch()
+      .del(segmentEntryKey(hash32(bytes(KEY)), bytes(KEY)))
+      .commit({ sync: true });
+    await three.time.advance(10 * 60_000);
+    const source = three.of(1);
+    const wallMs = START_WALL_MS + 1_000;
+    const fence = encodeVersion({ wallMs, logical: 0, writerHi: 0, writerLo: 1 });
+    const request = { partition: PARTITION, fence };
+    const promise = await three.finish(source.ask('promise-fence', request, Infinity));
+    if (isReplicaFailure(promise)) throw new Error(promise.message);
+    await three.finish(source.ask('seal-fence', { ...request, mark: promise.mark }, Infinity));
+    await three.finish(source.ask('commit-fence', { ...request, promised: fence }, Infinity));
+
+    const { clock, timers } = three.time;
+    const self = three.of(0);
+    const { fences, sweeper, promiseAnswers: promises } = self;
+    const ports = { self, fences, promises, sweeper, clock, timers, placementVersion: () => 1 };
+    const refill = new Refill(ports, new AbortController().signal);
+    expect(await three.finish(refill.from(three.far(1), ALL_PARTITIONS))).toBeUndefined();
+    expect(await three.finish(refill.finish())).toBeUndefined();
     expect(await three.contents(0)).toEqual(new Map());
   });
 });

@@ -1,6 +1,7 @@
 import { compareRecords, encodeRecord } from '../../src/core/record.js';
 import { memoryStoreOpener } from '../../src/io/memory-store.js';
 import type { Peer } from '../../src/io/peer.js';
+import type { StoreOpener } from '../../src/io/store.js';
 import {
   exchange,
   type ExchangeOptions,
@@ -58,11 +59,13 @@ export class ThreeReplicas {
   readonly time: VirtualTime = createVirtualTime(START_WALL_MS);
   readonly #replicas: LocalReplica[] = [];
 
-  static async open(): Promise<ThreeReplicas> {
+  /** `disk`: of the first of them. */
+  static async open(disk: StoreOpener = memoryStoreOpener()): Promise<ThreeReplicas> {
     const three = new ThreeReplicas();
     for (const nodeId of NODES) {
       const identity = { ...IDENTITY, nodeId };
-      const { replica } = await openTestReplica(memoryStoreOpener(), { identity }, three.time);
+      const opener = nodeId === 'n1' ? disk : memoryStoreOpener();
+      const { replica } = await openTestReplica(opener, { identity }, three.time);
       three.#replicas.push(replica);
     }
     return three;
