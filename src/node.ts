@@ -117,6 +117,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
     placementVersion,
     quarantined,
     fenceLagMs: tempo.fenceLagMs,
+    longestRequestMs: tempo.longestRequestMs,
     gossip: (request) => gossip?.exchange(request) ?? [],
     trustFolder: identity.trustFolder ?? false,
   });

@@ -99,6 +99,10 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
   }
 
   onPromised(): void {
+    if (this.#isLate) {
+      this.expire();
+      return;
+    }
     const { ballot, prepared } = this.#round as Round;
     const { context, promising } = this.ports;
     promising.observe(context.clock.monotonicMs() - this.#preparedMs);
@@ -107,6 +111,10 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
   }
 
   onChosen(): void {
+    if (this.#isLate) {
+      this.expire();
+      return;
+    }
     const round = this.#round as Round;
     if (!this.#isLevelMet(round)) return;
     const { context, leases } = this.ports;
@@ -127,8 +135,7 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
     this.#noteOutcome();
     if (by === undefined) {
       const { answers } = this.#round as Round;
-      const late = this.ports.context.clock.monotonicMs() >= this.deadlineMs;
-      this.#fail(late ? 'TIMED_OUT' : missCode(answers), this.#miss());
+      this.#fail(this.#isLate ? 'TIMED_OUT' : missCode(answers), this.#miss());
       return;
     }
     this.#round = undefined;
@@ -160,6 +167,11 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
 
   serves(operation: object): boolean {
     return operation === this.terms.operation;
+  }
+
+  /** What a replica said counts until the deadline that it was told, and not after it (maintenance/mend.ts). */
+  get #isLate(): boolean {
+    return this.ports.context.clock.monotonicMs() >= this.deadlineMs;
   }
 
   #begin(stamp: Version): void {

@@ -202,6 +202,10 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     return this.key.length + this.record.length;
   }
 
+  get #isLate(): boolean {
+    return this.context.clock.monotonicMs() >= this.deadlineMs;
+  }
+
   #reachable(): readonly number[] {
     const order = this.route.readOrder(this.startedMs);
     for (const slot of order) {
@@ -282,6 +286,11 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   }
 
   #answer(): void {
+    // What a replica said counts until the deadline that it was told, and not after it (maintenance/mend.ts).
+    if (this.#isLate) {
+      this.#fail('TIMED_OUT');
+      return;
+    }
     let { record } = this.#tally;
     const isPast = record !== undefined && isExpired(record, this.context.clock.wallMs());
     // That it has expired is for a round to choose: clocks differ.
@@ -305,7 +314,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   }
 
   #missed(): void {
-    const late = this.context.clock.monotonicMs() >= this.deadlineMs;
+    const late = this.#isLate;
     if (this.#metPromise && !late) {
       this.#bringOn();
       return;

@@ -78,7 +78,9 @@ export class ScanOperation extends UnderWay {
   start(): void {
     this.context.inFlight.add(this);
     this.#page().then(
-      (page) => this.#finish(page),
+      // What a replica said counts until the deadline that it was told, and not after it (maintenance/mend.ts).
+      (page) =>
+        this.context.clock.monotonicMs() < this.deadlineMs ? this.#finish(page) : this.expire(),
       (error: unknown) => this.#finish(failureOf(error)),
     );
   }

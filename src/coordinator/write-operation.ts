@@ -132,10 +132,15 @@ export class WriteOperation extends UnderWay implements ApplyCall {
     if (this.context.lives.version !== this.#livesVersion) this.#discardEarlierLives();
     const verdict = this.#tally.verdict;
     if (verdict === 'pending') return;
+    const late = this.context.clock.monotonicMs() >= this.deadlineMs;
     if (verdict === 'missed') {
-      const late = this.context.clock.monotonicMs() >= this.deadlineMs;
       if (!late && this.#answers.some(isPromised)) this.#bringOn();
       else this.#fail(late ? 'TIMED_OUT' : missCode(this.#answers));
+      return;
+    }
+    // What a replica said counts until the deadline that it was told, and not after it (maintenance/mend.ts).
+    if (late) {
+      this.#fail('TIMED_OUT');
       return;
     }
     this.context.inFlight.remove(this);

@@ -1,4 +1,4 @@
-import { MAX_RETRY_AGE_MS } from './limits.js';
+import { MAX_RETRY_AGE_MS, MAX_TIMEOUT_MS } from './limits.js';
 
 /** How often a node does what it does by itself. All in milliseconds. Tests and simulations give their own. */
 export interface Tempo {
@@ -12,6 +12,8 @@ export interface Tempo {
   readonly fenceLagMs: number;
   /** Between two partitions of the scrub; a pass over all of them takes 256 times as long. */
   readonly scrubMs: number;
+  /** The longest that a request is under way: so long a replica waits whose earlier answers may still be counted. */
+  readonly longestRequestMs: number;
 }
 
 export const DEFAULT_TEMPO: Tempo = {
@@ -20,4 +22,5 @@ export const DEFAULT_TEMPO: Tempo = {
   fenceEveryMs: 60_000,
   fenceLagMs: 2 * MAX_RETRY_AGE_MS,
   scrubMs: 5 * 60_000,
+  longestRequestMs: MAX_TIMEOUT_MS,
 };

@@ -74,8 +74,9 @@ export interface LocalReplicaOptions {
   /** A person's word that what the folder holds is all there is. Default: false. */
   readonly trustFolder?: boolean;
   readonly queueBounds?: QueueBounds;
-  /** How far fences stay behind the clock. Default: that of {@link DEFAULT_TEMPO}. */
+  /** Of the node's tempo. Default: of {@link DEFAULT_TEMPO}. */
   readonly fenceLagMs?: number;
+  readonly longestRequestMs?: number;
 }
 
 /** Opens the node's data folder and what serves from it. Rejects with a KvError, as {@link openDataFolder} says. */
@@ -133,6 +134,7 @@ export class LocalReplica implements Peer {
 
   constructor(options: LocalReplicaOptions, folder: DataFolder, trees: Trees) {
     const { clock, timers, log, maxDriftMs } = options;
+    const { longestRequestMs = DEFAULT_TEMPO.longestRequestMs } = options;
     this.nodeId = options.identity.nodeId;
     this.#options = options;
     this.#folder = folder;
@@ -147,8 +149,9 @@ export class LocalReplica implements Peer {
     });
     const table = new FenceTable(folder.fences, readU32(options.random.bytes(4), 0) * 2 ** 16);
     this.#table = table;
-    this.#door = new ReplicaDoor({ ...options, nodeId: this.nodeId, hlc: this.hlc });
-    this.#known = new KnownRecords(folder.store, log, trees, new CorruptKeys());
+    const corrupt = new CorruptKeys(clock, longestRequestMs);
+    this.#door = new ReplicaDoor({ ...options, nodeId: this.nodeId, hlc: this.hlc, corrupt });
+    this.#known = new KnownRecords(folder.store, log, trees, corrupt);
     this.promises = new Promises(folder.promises, this.#door.judgeBallot);
     this.#commit = new GroupCommit({
       promises: this.promises,
@@ -286,7 +289,7 @@ export class LocalReplica implements Peer {
     part: 'record' | 'header',
     closed: ReplicaFailure | undefined,
   ): void {
-    const refusal = closed ?? this.#door.judgePlacement(call) ?? this.#reads.read(call, slot, part);
+    const refusal = closed ?? this.#door.judgeCall(call) ?? this.#reads.read(call, slot, part);
     if (refusal !== undefined) this.#nextTurn.run(() => call.onRead(slot, refusal));
   }
 
@@ -298,7 +301,7 @@ export class LocalReplica implements Peer {
   #prepare(call: PrepareCall, slot: number, closed: ReplicaFailure | undefined): void {
     const refusal = this.#stopping
       ? STOPPING
-      : (closed ?? this.#door.judgePlacement(call) ?? this.#commit.prepare(call, slot));
+      : (closed ?? this.#door.judgeCall(call) ?? this.#commit.prepare(call, slot));
     if (refusal !== undefined) this.#nextTurn.run(() => call.onPrepared(slot, refusal));
   }
 
@@ -307,13 +310,14 @@ export class LocalReplica implements Peer {
   }
 
   async #scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
-    const refusal = this.#door.judgePlacement(request);
+    const refusal = this.#door.judgeRange(request, deadlineMs);
     if (refusal !== undefined) return refusal;
     const answer = await this.#scans.run(request.limit, deadlineMs, () =>
       scanPage(this.#folder.store, request, this.#table, this.#options.clock, deadlineMs),
     );
-    if (answer.kind === 'page') this.#forget(answer.corrupt);
-    return answer;
+    if (answer.kind !== 'page') return answer;
+    for (const key of answer.corrupt) this.#known.foundCorrupt(key, hash32(key));
+    return this.#known.corrupt.judgePage(answer);
   }
 
   /** From now on `handler` answers what is asked of this kind; until then it is refused. */
@@ -389,9 +393,5 @@ export class LocalReplica implements Peer {
       const { log } = this.#options;
       log.warn({ err: error }, 'the data folder could not be marked as stopped cleanly');
     }
-  }
-
-  #forget(corrupt: readonly Uint8Array[]): void {
-    for (const key of corrupt) this.#known.foundCorrupt(key, hash32(key));
   }
 }

@@ -4,6 +4,7 @@ import { isIntact, VERSION_AT } from '../core/record.js';
 import { readVersion, readWallMs } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
 import type { ApplyCall, ReplicaFailure } from '../io/peer.js';
+import type { CorruptKeys } from './corrupt-keys.js';
 import { refused } from './failure.js';
 
 const DAMAGED = refused('INVALID_ARGUMENT', 'record: fails its checksum');
@@ -18,9 +19,10 @@ export interface ReplicaDoorOptions {
   readonly clock: Clock;
   readonly maxDriftMs: number;
   readonly placementVersion: () => number;
+  readonly corrupt: CorruptKeys;
 }
 
-/** What is taken at all: intact records, stamps within drift, the placement of now. */
+/** What is taken at all: intact records, stamps within drift, the placement of now, keys that can be read. */
 export class ReplicaDoor {
   readonly #options: ReplicaDoorOptions;
   /** Calls refused because their stamp was too far ahead. */
@@ -32,7 +34,7 @@ export class ReplicaDoor {
 
   /** What a record must be before it may wait for a commit; it is judged while the disk is busy with those before it. */
   judge(call: ApplyCall): ReplicaFailure | undefined {
-    const refusal = this.judgePlacement(call);
+    const refusal = this.judgeCall(call);
     if (refusal !== undefined) return refusal;
     if (!isIntact(call.keyHash, call.record)) return DAMAGED;
     // What a round proposes has been judged by the majority that promised its ballot.
@@ -63,7 +65,20 @@ export class ReplicaDoor {
     return undefined;
   }
 
-  judgePlacement(request: { readonly placementVersion: number }): ReplicaFailure | undefined {
+  /** What every call about a key must be. */
+  judgeCall(call: {
+    readonly key: Uint8Array;
+    readonly deadlineMs: number;
+    readonly placementVersion: number;
+  }): ReplicaFailure | undefined {
+    return this.judgeRange(call, call.deadlineMs) ?? this.#options.corrupt.judge(call.key);
+  }
+
+  judgeRange(
+    request: { readonly placementVersion: number },
+    deadlineMs: number,
+  ): ReplicaFailure | undefined {
+    this.#options.corrupt.taking(deadlineMs);
     return request.placementVersion < this.#options.placementVersion()
       ? PLACEMENT_CHANGED
       : undefined;

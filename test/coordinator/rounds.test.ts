@@ -9,7 +9,13 @@ import { decodeRecord, encodeRecord, versionOf } from '../../src/core/record.js'
 import { encodeVersion, readVersion, type Version } from '../../src/core/version.js';
 import type { NodeAnswer } from '../../src/io/link.js';
 import { memoryStoreOpener } from '../../src/io/memory-store.js';
-import type { Peer, PrepareAnswer, ReplicaFailure } from '../../src/io/peer.js';
+import type {
+  ApplyAnswer,
+  ApplyCall,
+  Peer,
+  PrepareAnswer,
+  ReplicaFailure,
+} from '../../src/io/peer.js';
 import type { LocalReplica } from '../../src/replica/local-replica.js';
 import { applyOne, IDENTITY, openTestReplica, START_WALL_MS } from '../replica/fixtures.js';
 import { seededRandom } from '../seeded-random.js';
@@ -28,6 +34,8 @@ class Cluster {
   reads = 0;
   /** Runs before the next call that brings a record to a replica. */
   beforeApply: (() => void) | undefined;
+  /** Runs before a round hears that its record was taken. */
+  beforeApplied: () => void = () => {};
   readonly replicas: LocalReplica[] = [];
   readonly #coordinators: NodeCoordinator[] = [];
   #logical = 0;
@@ -112,6 +120,14 @@ class Cluster {
     });
   }
 
+  #overheard(call: ApplyCall): ApplyCall {
+    const onApplied = (slot: number, answer: ApplyAnswer): void => {
+      this.beforeApplied();
+      call.onApplied(slot, answer);
+    };
+    return Object.create(call, { onApplied: { value: onApplied } }) as ApplyCall;
+  }
+
   #way(from: string, to: string): Peer {
     const peer = this.replicas[NODES.findIndex(({ id }) => id === to)] as LocalReplica;
     const { cut, time } = this;
@@ -125,7 +141,7 @@ class Cluster {
         this.beforeApply?.();
         this.beforeApply = undefined;
         if (isCut()) time.timers.turn(() => call.onApplied(slot, CUT));
-        else peer.apply(call, slot);
+        else peer.apply(call.source === 'accept' ? this.#overheard(call) : call, slot);
       },
       read: (call, slot, part) => {
         this.reads += 1;
@@ -269,6 +285,17 @@ describe('LINEARIZABLE requests', () => {
       16, 16, 16,
     ]);
     expect(await cluster.get(2)).toBe('after');
+  });
+
+  test('count nothing that they hear after their deadline', async () => {
+    const cluster = await Cluster.start();
+    let heard = 0;
+    cluster.beforeApplied = () => {
+      heard += 1;
+      if (heard === 2) cluster.time.clock.monotonicMs = () => Infinity;
+    };
+    const { code, outcome } = await cluster.put(1, 'late');
+    expect({ code, outcome }).toEqual({ code: 'TIMED_OUT', outcome: 'unknown' });
   });
 
   test('of one key, many at once, all take effect one after the other', async () => {

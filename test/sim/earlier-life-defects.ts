@@ -1,12 +1,26 @@
-import type { Peer } from '../../src/io/peer.js';
+import type { Peer, ReplicaFailure } from '../../src/io/peer.js';
+import { LocalReplica } from '../../src/replica/local-replica.js';
 import type { KnownDefect } from './defects.js';
 import type { SimProcess } from './process.js';
-import type { Shape } from './shape.js';
+import { LONGEST_REQUEST_MS, type Shape } from './shape.js';
 import { wrapPeer } from './wrap.js';
 
 const NEVER_MS = 1_000_000_000;
 /** Longer than it takes to lose a disk and to be refilled. */
 const SLOW_MS = 600;
+/** Long enough for a record to be damaged, found and mended, and not for whoever waits. */
+const LATE_MS = 2_500;
+/** For so long replicas do not compare what they hold. */
+const ALONE_MS = 6_000;
+
+const NO_UPKEEP: Shape['upkeep'] = {
+  gossipMs: 200,
+  antiEntropyMs: NEVER_MS,
+  fenceEveryMs: NEVER_MS,
+  fenceLagMs: NEVER_MS,
+  scrubMs: NEVER_MS,
+  longestRequestMs: LONGEST_REQUEST_MS,
+};
 
 /**
  * Three nodes on quick machines that lose their disks, and so many keys that what one write missed is seldom read or written
@@ -23,17 +37,17 @@ const FORGETFUL: Pick<KnownDefect, 'nodes' | 'faults' | 'workloads' | 'shape'> =
     faultsAtOnce: 1,
     tempo: { delayMs: 0.3, grainMs: 0, tailChance: 0 },
     disk: { syncMs: 0.5, readMs: 0.05, walkMs: 0.2, openMs: 5 },
-    upkeep: {
-      gossipMs: 200,
-      antiEntropyMs: NEVER_MS,
-      fenceEveryMs: NEVER_MS,
-      fenceLagMs: NEVER_MS,
-      scrubMs: NEVER_MS,
-    } satisfies Shape['upkeep'],
+    upkeep: NO_UPKEEP,
   },
 };
 
-/** An answer that was given before a disk was lost, counted beside one that knows of it. */
+const BUSY: ReplicaFailure = {
+  kind: 'refused',
+  code: 'UNAVAILABLE',
+  message: 'refused on purpose',
+};
+
+/** An answer that was given before a disk, or a record, was lost, and is counted nevertheless. */
 export const EARLIER_LIFE_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'an answer of an earlier life is counted',
@@ -41,6 +55,39 @@ export const EARLIER_LIFE_DEFECTS: readonly KnownDefect[] = [
     shownBy: 7,
     ...FORGETFUL,
     ...countedTooLong(),
+  },
+  {
+    name: 'a record is mended while a write that counted it is under way',
+    laws: 'ab',
+    nodes: 3,
+    faults: ['bit-flip'],
+    workloads: ['quorum'],
+    shape: {
+      ...FORGETFUL.shape,
+      keys: Array.from({ length: 30 }, (_, i) => `key/${i + 10}`),
+      faultGapMs: 100,
+      faultsAtOnce: 5,
+      upkeep: { ...NO_UPKEEP, antiEntropyMs: 50, scrubMs: 4 },
+    },
+    // Nothing but the write itself brings it to a second replica, and late.
+    peer: (peer, process) => {
+      const second = missingTheThird(peer, process);
+      return wrapPeer(peer, {
+        apply: (call, slot) => void process.post(LATE_MS, () => second.apply(call, slot)),
+        ask: async (kind, request, deadlineMs) =>
+          kind === 'digests' && process.clock.monotonicMs() < ALONE_MS
+            ? BUSY
+            : peer.ask(kind, request, deadlineMs),
+      });
+    },
+    node({ replica }) {
+      Object.defineProperty(replica, 'corruptKeys', {
+        get(this: LocalReplica) {
+          const keys = Reflect.get(LocalReplica.prototype, 'corruptKeys', this);
+          return keys.map((key) => ({ ...key, uncountedFromMs: 0 }));
+        },
+      });
+    },
   },
 ];
 

@@ -6,7 +6,7 @@ import type { StoreEntry } from '../../src/io/store.js';
 import type { Node } from '../../src/node.js';
 import type { KnownDefect } from './defects.js';
 import type { SimProcess } from './process.js';
-import type { Shape } from './shape.js';
+import { LONGEST_REQUEST_MS, type Shape } from './shape.js';
 import { isRecordKey, wrapPeer, wrapStore } from './wrap.js';
 
 const APPLIED: ApplyAnswer = { kind: 'applied' };
@@ -22,6 +22,7 @@ const HINTS_ALONE: Partial<Shape> = {
     fenceEveryMs: NEVER_MS,
     fenceLagMs: NEVER_MS,
     scrubMs: NEVER_MS,
+    longestRequestMs: LONGEST_REQUEST_MS,
   },
 };
 
@@ -29,7 +30,14 @@ const HINTS_ALONE: Partial<Shape> = {
 const QUICK_FENCES: Partial<Shape> = {
   faultGapMs: 600,
   faultsAtOnce: 1,
-  upkeep: { gossipMs: 200, antiEntropyMs: 100, fenceEveryMs: 200, fenceLagMs: 600, scrubMs: 100 },
+  upkeep: {
+    gossipMs: 200,
+    antiEntropyMs: 100,
+    fenceEveryMs: 200,
+    fenceLagMs: 600,
+    scrubMs: 100,
+    longestRequestMs: LONGEST_REQUEST_MS,
+  },
 };
 
 /** Each is left alone for so long that what is stale stays so for a while. */

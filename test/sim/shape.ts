@@ -37,6 +37,8 @@ export interface ShapeWish {
   readonly faultsMs?: number;
 }
 
+/** No client waits longer for an answer. */
+export const LONGEST_REQUEST_MS = 5_000;
 const DEFAULT_FAULTS_MS = 15_000;
 const CLIENTS = 10;
 
@@ -79,6 +81,7 @@ export function drawShape(wish: ShapeWish): Shape {
       fenceEveryMs: stream.pick([300, 1_000, 3_000]),
       fenceLagMs: stream.pick([1_500, 3_000, 8_000]),
       scrubMs: stream.pick([50, 150]),
+      longestRequestMs: LONGEST_REQUEST_MS,
     },
     driftRate: stream.pick([0, 0.0001, 0.001]),
     faultsMs: wish.faultsMs ?? DEFAULT_FAULTS_MS,

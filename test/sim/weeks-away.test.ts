@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ALL_RECORDS } from '../../src/replica/layout.js';
-import { drawShape } from './shape.js';
+import { drawShape, LONGEST_REQUEST_MS } from './shape.js';
 import { Trace } from './trace.js';
 import type { SimClient } from './client.js';
 import { World } from './world.js';
@@ -23,6 +23,7 @@ async function inCluster(live: (world: World, client: SimClient) => Promise<void
       fenceEveryMs: 500,
       fenceLagMs: 2_000,
       scrubMs: 100,
+      longestRequestMs: LONGEST_REQUEST_MS,
     },
   };
   const world = new World(shape, new Trace(0), ['quorum'], undefined);

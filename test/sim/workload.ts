@@ -1,7 +1,7 @@
 import type { Consistency } from '../../src/core/consistency.js';
 import type { SimClient } from './client.js';
 import type { Ask } from './recorded-client.js';
-import type { Shape } from './shape.js';
+import { LONGEST_REQUEST_MS, type Shape } from './shape.js';
 import type { Stream } from './seed.js';
 
 /** What a client does for as long as `going` says so. */
@@ -26,7 +26,7 @@ function someBytes(stream: Stream): number {
 
 /** Patience from plenty to far too little, so that retries through other nodes and late answers are common. */
 function somePatience(stream: Stream): number {
-  return stream.pick([20, 100, 400, 1_000, 3_000, 5_000]);
+  return stream.pick([20, 100, 400, 1_000, 3_000, LONGEST_REQUEST_MS]);
 }
 
 function forever(step: (client: SimClient, shape: Shape) => Promise<unknown>): Workload {
