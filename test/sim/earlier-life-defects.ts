@@ -9,7 +9,7 @@ const NEVER_MS = 1_000_000_000;
 /** Longer than it takes to lose a disk and to be refilled. */
 const SLOW_MS = 600;
 /** Long enough for a record to be damaged, found and mended, and not for whoever waits. */
-const LATE_MS = 2_500;
+const LATE_MS = 900;
 /** For so long replicas do not compare what they hold. */
 const ALONE_MS = 6_000;
 
@@ -65,9 +65,10 @@ export const EARLIER_LIFE_DEFECTS: readonly KnownDefect[] = [
     shape: {
       ...FORGETFUL.shape,
       keys: Array.from({ length: 30 }, (_, i) => `key/${i + 10}`),
+      thinkMs: 5,
       faultGapMs: 100,
       faultsAtOnce: 5,
-      upkeep: { ...NO_UPKEEP, antiEntropyMs: 50, scrubMs: 4 },
+      upkeep: { ...NO_UPKEEP, antiEntropyMs: 50, scrubMs: 2 },
     },
     // Nothing but the write itself brings it to a second replica, and late.
     peer: (peer, process) => {
