@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander';
 import { EXIT, exitCodeOf } from './exit-code.js';
-import { errorLines, errorView } from './failure.js';
+import { errorLines, errorView, usageError } from './failure.js';
 import { dataFlushed, note } from './output.js';
 import { createProgram, stderrColours } from './program.js';
 
@@ -16,20 +16,20 @@ async function run(argv: readonly string[]): Promise<never> {
   try {
     await program.parseAsync(argv);
   } catch (error) {
+    const { output } = program.opts<{ output?: string }>();
     process.exitCode =
-      error instanceof CommanderError
-        ? usageExitCode(error)
-        : report(error, program.opts<{ output?: string }>().output);
+      error instanceof CommanderError ? endOfUsage(error, output) : report(error, output);
   }
   await dataFlushed();
   // Not left to the event loop: a connection that is slow to close must not keep a script waiting.
   process.exit();
 }
 
-/** Commander has printed what there is to say: help, the release, or what is wrong with the command line. */
-function usageExitCode(error: CommanderError): number {
-  const isAsked = error.code === 'commander.helpDisplayed' || error.code === 'commander.version';
-  return isAsked ? EXIT.ok : EXIT.usage;
+/** Commander has printed help and the release by itself; what is wrong with the command line is told as other errors are. */
+function endOfUsage({ code, message }: CommanderError, format: string | undefined): number {
+  if (code === 'commander.helpDisplayed' || code === 'commander.version') return EXIT.ok;
+  if (code === 'commander.help') return EXIT.usage;
+  return report(usageError(message.replace(/^error: /, '').replaceAll('\n', ' ')), format);
 }
 
 function report(error: unknown, format: string | undefined): number {

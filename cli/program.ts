@@ -100,14 +100,14 @@ function behaveAlike(command: Command, globalOptions: readonly Option[]): void {
   command
     .exitOverride()
     .showSuggestionAfterError()
-    .showHelpAfterError('See --help.')
     .configureHelp({
       showGlobalOptions: true,
       sortOptions: false,
       visibleGlobalOptions: ({ parent }) => (parent === null ? [] : [...globalOptions]),
       styleTitle: (text) => stdoutColours.bold(text),
     })
-    .configureOutput({ outputError: (text, write) => write(stderrColours.red(text)) });
+    // `kvctl.ts` tells what is wrong, in the form that --output asks for.
+    .configureOutput({ outputError: () => undefined });
   for (const sub of command.commands) {
     const names = NOT_FOR_KEYS[sub.name()];
     const isShown = ({ long }: Option) => names === undefined || names.includes(long ?? '');

@@ -95,8 +95,14 @@ async function endOf(child: ChildProcess, file: string): Promise<number> {
     return code ?? 128 + (signal === null ? 0 : constants.signals[signal]);
   } catch (error) {
     // As shells say it.
-    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    note(`error: ${file}: ${isMissing ? 'command not found' : (error as Error).message}`);
-    return isMissing ? 127 : 126;
+    const { code } = error as NodeJS.ErrnoException;
+    const problem =
+      code === 'ENOENT'
+        ? 'command not found'
+        : code === 'EACCES'
+          ? 'permission denied: it is not executable'
+          : (error as Error).message;
+    note(`error: ${file}: ${problem}`);
+    return code === 'ENOENT' ? 127 : 126;
   }
 }

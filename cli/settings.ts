@@ -112,11 +112,20 @@ export function ttlArgument(text: string): number {
 }
 
 /** Of locks and elections. */
+/** For `argParser`: the bounds that the SDK has for a lock and an election. */
+function leaseTtlArgument(text: string): number {
+  const ttlMs = parseDurationMs(text);
+  if (ttlMs === undefined || ttlMs < 100 || ttlMs > 86_400_000) {
+    throw new InvalidArgumentError('It must be a duration of 100ms to 24h with its unit: 30s, 5m.');
+  }
+  return ttlMs;
+}
+
 export const leaseTtlOption = (): Option =>
   new Option(
     '--ttl <duration>',
-    'how long it outlives a holder that has died (default: 10s)',
-  ).argParser(durationArgument);
+    'how long it outlives a holder that has died, 100ms to 24h (default: 10s)',
+  ).argParser(leaseTtlArgument);
 
 export const waitOption = (): Option =>
   new Option('--wait <duration>', 'give up waiting after so long (default: never)').argParser(

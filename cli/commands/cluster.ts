@@ -49,7 +49,8 @@ function statusCommand(): Command {
     .addHelpText(
       'after',
       `
-RTT is the way from here to the node and back; OFFSET its clock less the median of its peers. COMMIT counts its group commits.
+RTT is the way from here to the node and back; OFFSET its clock less the median of its peers. COMMIT goes up by one
+with each of its group commits, and leaps when it starts again, so that a commit that its folder has lost is noticed.
 WRITES, READS, REPAIRS (of copies that a read found old) and SHED (refused for too much load) count what it coordinated since
 it started. STORE is on disk, PEERS says to how many of the others it is connected.
 

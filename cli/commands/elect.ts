@@ -33,7 +33,8 @@ export function electCommand(): Command {
       `
 Waits until this candidate leads, prints that, and leads until it is stopped: then it resigns, and another one leads at once. Should it
 die, another one leads after --ttl. Exit codes as of kvctl lock, the fencing token of the term is in QUORATE_TOKEN too: 9 when the
-leadership is lost, 6 when --wait is over. Stopped by SIGINT or SIGTERM without a command, it ends with 0.
+leadership is lost, 6 when --wait is over. Stopped by SIGINT or SIGTERM without a command, it ends with 0;
+so does --observe. When the command outlives kvctl (kill -9), it goes on without the leadership: see kvctl lock.
 
 Examples:
   kvctl elect scheduler --as "$(hostname)" -- ./scheduler
@@ -94,13 +95,18 @@ async function lead(held: Held): Promise<number> {
   }
 }
 
+/** Until a signal comes, which is how watching ends. */
 async function observe(kv: Kv<Uint8Array>, name: string, format: OutputFormat): Promise<void> {
-  await untilHeld(async (signal) => {
-    for await (const leader of kv.election(name).observe({ signal })) {
+  const stopped = new AbortController();
+  const stop = (): void => stopped.abort();
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+  try {
+    for await (const leader of kv.election(name).observe({ signal: stopped.signal })) {
       await printLeader(format === 'json' ? 'jsonl' : format, leader);
     }
-    signal.throwIfAborted();
-  });
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+  }
 }
 
 function printLeader(format: OutputFormat, leader: Leader | undefined): Promise<void> {
@@ -108,7 +114,7 @@ function printLeader(format: OutputFormat, leader: Leader | undefined): Promise<
   return printFields(
     format,
     value === undefined || token === undefined
-      ? [['leader', '']]
+      ? [['leader', format === 'table' ? 'nobody' : '']]
       : [
           ['leader', value],
           ['token', token],

@@ -18,7 +18,8 @@ others get it after --ttl. The exit code is that of the command: 126 and 127 whe
 the signal that killed it. Signals are passed on to it. If the lock is lost (the cluster could not be reached for too long) the
 command gets SIGTERM, 5 s later SIGKILL, and the exit code is 9. Waiting longer than --wait ends with 6.
 
-A lock alone does not keep a command that was paused, or that is cut off, from writing after another one got the lock. The command
+A lock alone does not keep a command from writing after another one got the lock: one that was paused, that is cut off, or that
+outlives kvctl, since kill -9 of kvctl does not reach the command. The command
 finds its fencing token in QUORATE_TOKEN: text that sorts after those of all holders before. What it writes to should refuse lower
 tokens than it has seen.
 

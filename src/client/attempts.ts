@@ -17,6 +17,9 @@ export interface PastAttempt {
 /** As many answers as an error message tells of; of the rest it tells the number. */
 const TOLD = 6;
 
+/** So much of each: what was answered last is told in full elsewhere. */
+const TOLD_CHARACTERS = 100;
+
 /** The outcome of an operation is that of all its attempts: `none` only when every one was answered `none`. */
 export function outcomeOf(attempts: readonly PastAttempt[]): Outcome {
   for (const attempt of attempts) if (attempt.outcome !== 'none') return 'unknown';
@@ -27,7 +30,7 @@ export function outcomeOf(attempts: readonly PastAttempt[]): Outcome {
 export function describeAttempts(attempts: readonly PastAttempt[]): string {
   const saidBy = new Map<string, Set<string>>();
   for (const { node, code, message } of attempts) {
-    const said = code === undefined ? message : `${code}, ${message}`;
+    const said = code === undefined ? message : `${code}, ${shortened(message)}`;
     const nodes = saidBy.get(said);
     if (nodes === undefined) saidBy.set(said, new Set([node.name]));
     else nodes.add(node.name);
@@ -36,6 +39,12 @@ export function describeAttempts(attempts: readonly PastAttempt[]): string {
   const told = all.slice(-TOLD);
   const untold = all.length - told.length;
   return (untold > 0 ? [`${untold} others before`, ...told] : told).join('; ');
+}
+
+/** Ends at a word. Nodes name the reasons of others in theirs, and repeated for each attempt they would bury what matters. */
+function shortened(message: string): string {
+  if (message.length <= TOLD_CHARACTERS) return message;
+  return `${message.slice(0, message.lastIndexOf(' ', TOLD_CHARACTERS))} ...`;
 }
 
 /** A node that does not answer is given half of what time remains, though not less than this, while others are there. */

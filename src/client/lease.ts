@@ -296,7 +296,9 @@ function cancelled(what: string, signal: AbortSignal): KvError {
 
 function waitedInVain(what: string, waitMs: number, failure: KvError | undefined): KvError {
   return failure === undefined
-    ? new KvError('TIMED_OUT', `The ${what} was held by others for ${waitMs} ms.`)
+    ? new KvError('TIMED_OUT', `The ${what} was held by others for ${waitMs} ms.`, {
+        advice: 'Wait for longer, or try again later.',
+      })
     : new KvError(
         failure.code,
         `The ${what} was not to be had within ${waitMs} ms: ${failure.message}`,

@@ -149,7 +149,9 @@ export class Session {
   /** Throws UNAVAILABLE once the connection is being closed. */
   checkOpen(): void {
     if (this.#closing !== undefined) {
-      throw new KvError('UNAVAILABLE', 'This connection has been closed.');
+      throw new KvError('UNAVAILABLE', 'This connection has been closed.', {
+        advice: 'Connect again.',
+      });
     }
   }
 

@@ -99,6 +99,8 @@ export interface KvErrorDetails {
   /** Of a LINEARIZABLE write whose outcome is unknown: what its outcome can be asked for by. */
   readonly requestId?: string;
   readonly cause?: unknown;
+  /** Instead of what its code advises, where more is known. */
+  readonly advice?: string;
 }
 
 /** The one error type. Absence and a lost compare-and-set are values; everything else that goes wrong is this. */
@@ -111,6 +113,8 @@ export class KvError extends Error {
   readonly receipt: Receipt | undefined;
   readonly version: Version | undefined;
   readonly requestId: string | undefined;
+  /** What a person can do about it, in a sentence or two. */
+  readonly advice: string;
 
   constructor(code: ErrorCode, message: string, details: KvErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -121,11 +125,7 @@ export class KvError extends Error {
     this.receipt = details.receipt;
     this.version = details.version;
     this.requestId = details.requestId;
-  }
-
-  /** What a person can do about it, in a sentence or two. */
-  get advice(): string {
-    return ERROR_CODES[this.code].advice;
+    this.advice = details.advice ?? ERROR_CODES[code].advice;
   }
 }
 

@@ -2,6 +2,8 @@ import { getEventListeners } from 'node:events';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { KvError } from '../../src/core/errors.js';
+import { describeAttempts } from '../../src/client/attempts.js';
+import type { NodeState } from '../../src/client/node-state.js';
 import { versionOf } from '../../src/core/record.js';
 import { compareVersions, formatVersion, type Version } from '../../src/core/version.js';
 import { FakeCluster, SERVE, type Behaviour } from './fake-cluster.js';
@@ -83,6 +85,16 @@ describe('an operation', () => {
     expect(error.message).toMatch(/no success within 1000 ms, after \d attempts: /);
     expect(error.message).toContain(`${first}: STORE_FAILED, as told`);
     expect(error.message).toMatch(new RegExp(`${second}: no answer in \\d+ ms`));
+  });
+
+  test('tells long reasons of earlier attempts in short', () => {
+    const node = { name: 'n1' } as NodeState;
+    const message = `needs 2 of 3, ${'because of this '.repeat(50)}`;
+    const told = describeAttempts([
+      { node, call: {}, outcome: 'none', code: 'NO_QUORUM', message },
+    ]);
+    expect(told).toMatch(/^n1: NO_QUORUM, needs 2 of 3, (because|of|this| )+ \.\.\.$/);
+    expect(told.length).toBeLessThan(130);
   });
 
   test('that every node refused for the same reason says it once', async () => {

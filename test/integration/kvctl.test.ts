@@ -221,6 +221,13 @@ describe('what goes wrong', () => {
     expect(stderr).toContain(message);
   });
 
+  test('in usage is told to machines as every other error is', async () => {
+    const { code, stderr } = await kvctl('get', 'x', '--bogus', '-o', 'json');
+    expect(code).toBe(2);
+    const { error } = JSON.parse(stderr) as { error: unknown };
+    expect(error).toMatchObject({ code: 'USAGE', message: "unknown option '--bogus'" });
+  });
+
   test('with no node to reach exits with 5, and tells machines whether it may have happened', async () => {
     const [port] = await freePorts(1);
     const endpoints = ['--endpoints', `127.0.0.1:${port}`, '--timeout', '1s'];
