@@ -113,6 +113,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'ballots are used again',
     laws: 'h',
+    shownBy: 26,
     workloads: ['linear'],
     shape: CROWDED,
     node({ replica }) {
