@@ -45,7 +45,6 @@ interface OutgoingCall {
 }
 
 const CONNECT_TIMEOUT_MS = 2_000;
-const RECONNECT_MS = { low: 50, high: 600 };
 
 /**
  * One connection between two processes that carries many calls at once, with the contract of a channel: it delivers a call
@@ -200,8 +199,8 @@ export class Channel {
   }
 
   #retryLater(): void {
-    const delayMs = this.client.random.between(RECONNECT_MS.low, RECONNECT_MS.high);
-    this.client.post(delayMs, () => this.connect());
+    const { low, high } = this.#network.reconnectMs;
+    this.client.post(this.client.random.between(low, high), () => this.connect());
   }
 
   /** One timer for the earliest deadline, not one for each call. */

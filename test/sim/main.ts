@@ -54,7 +54,7 @@ const program = new Command('sim')
   .option('--history <file>', 'of one run: write the history as JSON lines')
   .addHelpText(
     'after',
-    `\nBy default every fault; those that take from a disk what was acknowledged in every third seed.
+    `\nBy default every fault but quick-crash; those that take from a disk what was acknowledged in every third seed.
 Exits with 1 when a law was violated or could not be judged, with 2 when it was asked for something that makes no sense.`,
   )
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : ASKED_WRONGLY));

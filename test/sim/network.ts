@@ -10,7 +10,11 @@ export interface NetworkTempo {
   readonly grainMs: number;
   /** How likely a message is held up, for ten times as long as usual and more. */
   readonly tailChance: number;
+  /** How long a broken connection is left alone. */
+  readonly reconnectMs?: { readonly low: number; readonly high: number };
 }
+
+const RECONNECT_MS = { low: 50, high: 600 };
 
 /** How long an open channel whose other side does not answer takes to be seen as broken. */
 const KEEPALIVE_MS = 4_000;
@@ -57,6 +61,10 @@ export class Network {
     );
     this.#slowness = new Float64Array(ways).fill(1);
     this.#cutAtMs = new Float64Array(ways).fill(-1);
+  }
+
+  get reconnectMs(): { readonly low: number; readonly high: number } {
+    return this.#tempo.reconnectMs ?? RECONNECT_MS;
   }
 
   /** From now on `process` answers for its machine. */

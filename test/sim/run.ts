@@ -174,7 +174,7 @@ async function bringFaults(
     kernel.trace.mixText(name);
     kernel.trace.say(kernel.nowMs, '', `-- ${name}`);
     atOnce++;
-    const durationMs = Math.min(stream.pick([200, 1_000, 3_000, 8_000]), endMs - kernel.nowMs);
+    const durationMs = Math.min(stream.pick(shape.faultLastsMs), endMs - kernel.nowMs);
     kernel.schedule(stream.between(durationMs / 2, durationMs), undefined, () => {
       kernel.trace.say(kernel.nowMs, '', `-- end of ${name}`);
       atOnce--;

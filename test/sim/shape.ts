@@ -27,6 +27,8 @@ export interface Shape {
   readonly faultsMs: number;
   /** The mean time between two of them, and how many there may be at once. */
   readonly faultGapMs: number;
+  /** How long one lasts at the most, as often each; half of that at the least. */
+  readonly faultLastsMs: readonly number[];
   readonly faultsAtOnce: number;
 }
 
@@ -86,6 +88,7 @@ export function drawShape(wish: ShapeWish): Shape {
     driftRate: stream.pick([0, 0.0001, 0.001]),
     faultsMs: wish.faultsMs ?? DEFAULT_FAULTS_MS,
     faultGapMs: stream.pick([150, 400, 1_000, 2_500]),
+    faultLastsMs: [200, 1_000, 3_000, 8_000],
     faultsAtOnce: stream.pick([1, 2, 3, 5]),
   };
 }

@@ -14,20 +14,18 @@ export function retold(
 ): Peer {
   return wrapPeer(peer, {
     apply: (call, slot) => {
-      const heard: ApplyCall = {
-        key: call.key,
-        keyHash: call.keyHash,
-        record: call.record,
-        source: call.source,
-        fence: call.fence,
-        deadlineMs: call.deadlineMs,
-        placementVersion: call.placementVersion,
-        traceparent: call.traceparent,
-        onApplied: (_, answer) => call.onApplied(slot, retell(call, answer)),
-      };
-      peer.apply(heard, 0);
+      const onApplied = (_: number, answer: ApplyAnswer): void =>
+        call.onApplied(slot, retell(call, answer));
+      peer.apply({ ...termsOf(call), onApplied }, 0);
     },
   });
+}
+
+/** All of a call but who hears of its answer. */
+export function termsOf(call: ApplyCall): Omit<ApplyCall, 'onApplied'> {
+  const { key, keyHash, record, source, fence } = call;
+  const { deadlineMs, placementVersion, traceparent } = call;
+  return { key, keyHash, record, source, fence, deadlineMs, placementVersion, traceparent };
 }
 
 export function wrapPeer(peer: Peer, instead: Partial<Peer>): Peer {
