@@ -56,6 +56,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'writes are not synced',
     laws: 'abd',
+    shownBy: 2,
     faults: ['power'],
     store: (opener) =>
       wrapStore(opener, (store) => ({
@@ -83,6 +84,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a failed sync is taken for a success',
     laws: 'ab',
+    shownBy: 2,
     faults: ['disk-fail', 'crash'],
     store: (opener) =>
       wrapStore(opener, (store) => ({
@@ -130,7 +132,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'reads skip the repair of replicas that lag',
     laws: 'b',
-    shownBy: 5,
+    shownBy: 15,
     peer: (peer) =>
       wrapPeer(peer, {
         apply: (call, slot) => {
@@ -245,6 +247,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'the bound of the clock is lost in a restart',
     laws: 'e',
+    shownBy: 6,
     faults: ['crash', 'power', 'jump', 'skew'],
     workloads: ['unstamped'],
     store: (opener) =>
@@ -255,6 +258,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'ties are broken differently on each node',
     laws: 'd',
+    shownBy: 6,
     linker: cloneWriters,
     store: (opener, { name }) =>
       wrapStore(opener, (store) => {
@@ -319,7 +323,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'an unreadable record is taken for absent, and overwritten',
     laws: 'abcd',
-    shownBy: 9,
+    shownBy: 14,
     faults: ['bit-flip'],
     store: (opener) =>
       wrapStore(opener, (store) => ({
@@ -333,6 +337,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a write past its deadline is answered as if it had not happened',
     laws: 'g',
+    shownBy: 133,
     coordinator: (coordinator) =>
       wrapCoordinator(coordinator, (operation) => ({
         onAnswer: (answer) =>

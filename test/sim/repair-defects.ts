@@ -106,6 +106,7 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a hint is dropped',
     laws: 'd!',
+    shownBy: 2,
     faults: ['cut', 'isolate', 'halves', 'drop'],
     shape: HINTS_ALONE,
     node({ replica: { hints } }) {
@@ -183,7 +184,7 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a forgotten tail votes',
     laws: 'ab',
-    shownBy: 6,
+    shownBy: 8,
     faults: ['old-disk', 'lost-tail', 'damaged-log', 'cut', 'isolate'],
     workloads: ['quorum'],
     nodes: 3,
