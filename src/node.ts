@@ -269,7 +269,7 @@ export async function createNode(identity: NodeIdentity, ports: NodePorts): Prom
   });
   const stopSettling = startSettling({
     replica,
-    settle: (key, deadlineMs) => coordinator.settle(key, deadlineMs),
+    settle: (key, above, deadlineMs) => coordinator.settle(key, above, deadlineMs),
     clock,
     timers,
     random,

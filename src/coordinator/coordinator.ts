@@ -63,8 +63,11 @@ export interface NodeCoordinator extends Coordinator {
   pinged(nodeId: string, roundTripMs: number | undefined): void;
   /** What gossip believes of a node: nothing is sent to a dead one until it answers, and a suspect is asked last. */
   believed(nodeId: string, standing: MemberStatus): void;
-  /** Runs a round of the key that changes nothing, so that its replicas are equal and no promise is left over from others. */
-  settle(key: Uint8Array, deadlineMs: number): Promise<NodeAnswer>;
+  /**
+   * Runs a round of the key that changes nothing, so that its replicas are equal and no promise is left over from others.
+   * `above`, 16 bytes, is what this node's replica has promised: a majority could do without it, and leave it behind.
+   */
+  settle(key: Uint8Array, above: Uint8Array, deadlineMs: number): Promise<NodeAnswer>;
   /** Whether the peer's circuit breaker keeps calls from it. */
   tripped(nodeId: string): boolean;
 }
@@ -112,7 +115,7 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
     return options.stamp();
   };
   const { timers, random } = options;
-  const rounds = new LinearRounds({ context, timers, random, stamp });
+  const rounds = new LinearRounds({ context, timers, random, stamp, maxDriftMs });
   const peers = new Map<string, PeerState>();
   let table: RouteTable | undefined;
   let plans: ScanPlans | undefined;
@@ -312,7 +315,7 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
       if (state !== undefined && !state.local) state.standing = standing;
     },
 
-    settle: (key, deadlineMs) =>
+    settle: (key, above, deadlineMs) =>
       new Promise((resolve) => {
         const operation = readOf(key, NO_BYTES, LINEARIZABLE, deadlineMs, resolve);
         const keyHash = hash32(key);
@@ -320,7 +323,7 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
         const level = levelOn(route, operation.level, operation.zone);
         if (isStopping || options.quarantined() || level instanceof KvError)
           resolve(refusal(quarantine()));
-        else rounds.read(operation, keyHash, route, level);
+        else rounds.read(operation, keyHash, route, level, above);
       }),
 
     tripped: (peerId) => peers.get(peerId)?.breaker.closed === false,

@@ -1,6 +1,6 @@
 import { leasedUntilMs } from '../core/lease.js';
-import { isLeased } from '../core/record.js';
-import type { Version } from '../core/version.js';
+import { isLeased, versionOf } from '../core/record.js';
+import { compareVersions, type Version } from '../core/version.js';
 
 /** Keys that one coordinator keeps writing at a time; of more, those written longest ago prepare again. */
 const MAX_LEASES = 1_024;
@@ -34,8 +34,13 @@ export class Leases {
     const lease = this.#leases.get(turnKey);
     if (lease === undefined) return undefined;
     this.#leases.delete(turnKey);
+    const held = versionOf(lease.record);
     const isInForce =
-      lease.livesVersion === livesVersion && ballot.wallMs < leasedUntilMs(lease.record);
+      lease.livesVersion === livesVersion &&
+      ballot.writerHi === held.writerHi &&
+      ballot.writerLo === held.writerLo &&
+      compareVersions(ballot, held) > 0 &&
+      ballot.wallMs < leasedUntilMs(lease.record);
     return isInForce ? lease.record : undefined;
   }
 }

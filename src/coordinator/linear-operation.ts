@@ -1,7 +1,7 @@
 import { backoffMs, type Backoff } from '../core/backoff.js';
 import { KvError, type ErrorCode, type Outcome } from '../core/errors.js';
 import { nextVersion } from '../core/hlc.js';
-import { fenceVersion } from '../core/fence.js';
+import { compareFences, fenceVersion } from '../core/fence.js';
 import {
   decide,
   type Change,
@@ -37,6 +37,9 @@ const BACKOFF: Backoff = { baseMs: 4, maxMs: 250 };
 /** Without promises for so long, or for as long as that takes at the most as a rule, one replica more is asked. */
 const MIN_HURRY_MS = 15;
 
+/** No replica has named a version that ballots must be above. */
+export const NOT_BEATEN: Uint8Array = new Uint8Array(0);
+
 export interface LinearTerms {
   readonly operation: Operation;
   readonly keyHash: number;
@@ -47,6 +50,8 @@ export interface LinearTerms {
   readonly change: Change;
   /** Of what has been sent of it before it came here. */
   readonly outcome: Outcome;
+  /** What a replica is known to refuse ballots below, 16 bytes, or {@link NOT_BEATEN}. */
+  readonly above: Uint8Array;
 }
 
 /**
@@ -64,6 +69,8 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
   #outcome: Outcome;
   /** The next ballot is above it. */
   #above: Version;
+  /** The highest that a replica has promised or held when it refused one; empty: none has. */
+  #beatenBy: Uint8Array;
   #retries = 0;
   #cancelPause: CancelTimer = () => {};
   #preparedMs = 0;
@@ -80,7 +87,8 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
     this.bytes = operation.key.length + operation.record.length;
     this.#request = { key: operation.key, id, change };
     this.#outcome = terms.outcome;
-    this.#above = id;
+    this.#above = higherVersion(id, fenceVersion(terms.above));
+    this.#beatenBy = terms.above;
   }
 
   start(): void {
@@ -90,10 +98,12 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
 
   onTurn(): void {
     this.ports.stamp().then(
-      (ballot) => this.#begin(ballot),
+      (stamp) => this.#begin(stamp),
       (error: unknown) => {
         if (!(error instanceof KvError)) throw error;
-        if (this.isUnderWay) this.#fail(error.code, error.message);
+        // The wall of this node went back below its stamps: a ballot needs none of them.
+        if (error.code === 'CLOCK_DRIFT') this.#begin(undefined);
+        else if (this.isUnderWay) this.#fail(error.code, error.message);
       },
     );
   }
@@ -141,7 +151,8 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
     this.#round = undefined;
     const version = readVersion(by, 0);
     this.ports.context.observe(version);
-    if (compareVersions(version, this.#above) > 0) this.#above = version;
+    this.#above = higherVersion(this.#above, version);
+    if (compareFences(by, this.#beatenBy) > 0) this.#beatenBy = encodeVersion(version);
     const pauseMs = backoffMs(BACKOFF, this.#retries, this.ports.random.fraction());
     this.#retries += 1;
     this.#cancelPause = this.ports.timers.after(pauseMs, () => {
@@ -174,13 +185,13 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
     return this.ports.context.clock.monotonicMs() >= this.deadlineMs;
   }
 
-  #begin(stamp: Version): void {
+  #begin(stamp: Version | undefined): void {
     if (!this.isUnderWay) return;
     const ballot = this.#ballotFrom(stamp);
     const { context, leases } = this.ports;
     const { operation, keyHash, route } = this.terms;
     const { key, deadlineMs, traceparent } = operation;
-    const call = { key, keyHash, deadlineMs, traceparent };
+    const call = { key, keyHash, above: this.#beatenBy, deadlineMs, traceparent };
     const round = new Round(context, this, route, call, ballot, this.ports.majorityOf(route));
     this.#round = round;
     context.counters.rounds++;
@@ -195,13 +206,16 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
   }
 
   /**
-   * What the key holds, or has promised, may be further ahead than a clock follows. The next ballot after that then has a writer
-   * of its own, for the stamps of this node come past there once more.
+   * What the key holds, or has promised, may be further ahead than a clock follows; and the stamps of this node are, where its wall
+   * went back, further than others would take. The ballot then has a writer of its own, for the stamps of this node come past
+   * there once more.
    */
-  #ballotFrom(stamp: Version): Version {
-    if (compareVersions(stamp, this.#above) > 0) return stamp;
+  #ballotFrom(stamp: Version | undefined): Version {
+    const nowMs = this.ports.context.clock.wallMs();
+    const isNear = stamp !== undefined && stamp.wallMs - nowMs <= this.ports.maxDriftMs;
+    if (isNear && compareVersions(stamp, this.#above) > 0) return stamp;
     const writer = this.ports.random.bytes(8);
-    return nextVersion(this.#above, 0, { hi: readU32(writer, 0), lo: readU32(writer, 4) });
+    return nextVersion(this.#above, nowMs, { hi: readU32(writer, 0), lo: readU32(writer, 4) });
   }
 
   #propose(ballot: Version, record: Uint8Array | undefined, fence: Version): void {
@@ -216,7 +230,10 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
     this.#round?.propose(decision.record);
   }
 
-  /** A plain request may have asked for more, or other, replicas than a majority. */
+  /**
+   * A plain request may have asked for more, or other, replicas than a majority. Where one of those has promised a higher ballot,
+   * the next round goes above that.
+   */
   #isLevelMet(round: Round): boolean {
     const { needed, counted } = this.terms.level;
     const tally = new WriteTally(needed, counted);
@@ -229,7 +246,10 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
         tally.took(slot);
       }
     }
-    if (tally.verdict === 'missed') this.onShort(undefined);
+    if (tally.verdict === 'missed') {
+      round.leave();
+      this.onShort(round.accepted.beatenBy);
+    }
     return tally.verdict === 'met';
   }
 
@@ -285,6 +305,10 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
       answers,
     );
   }
+}
+
+function higherVersion(a: Version, b: Version): Version {
+  return compareVersions(a, b) >= 0 ? a : b;
 }
 
 /** Whether the record is below the least version that was asked for, if one was. */

@@ -11,7 +11,7 @@ import type { Context, Rounds } from './context.js';
 import type { Level } from './door.js';
 import { KeyTurns } from './key-turns.js';
 import { Leases } from './leases.js';
-import { LinearOperation, type LinearTerms } from './linear-operation.js';
+import { LinearOperation, NOT_BEATEN, type LinearTerms } from './linear-operation.js';
 import type { Operation } from './operation.js';
 import type { Route } from './routes.js';
 
@@ -20,8 +20,10 @@ export interface RoundPorts {
   readonly context: Context;
   readonly timers: Timers;
   readonly random: Random;
-  /** A ballot: above all that the node's clock has issued or seen. Rejects with a KvError. */
+  /** Above all that the node's clock has issued or seen. Rejects with a KvError. */
   readonly stamp: () => Promise<Version>;
+  /** Stamps that are further ahead of the wall are no ballots. */
+  readonly maxDriftMs: number;
   readonly turns: KeyTurns;
   readonly leases: Leases;
   /** How long it takes until a majority has promised. */
@@ -33,7 +35,7 @@ export interface RoundPorts {
 export class LinearRounds implements Rounds {
   readonly #ports: RoundPorts;
 
-  constructor(ports: Pick<RoundPorts, 'context' | 'timers' | 'random' | 'stamp'>) {
+  constructor(ports: Pick<RoundPorts, 'context' | 'timers' | 'random' | 'stamp' | 'maxDriftMs'>) {
     this.#ports = {
       ...ports,
       turns: new KeyTurns(),
@@ -43,8 +45,16 @@ export class LinearRounds implements Rounds {
     };
   }
 
-  read(operation: Operation, keyHash: number, route: Route, level: Level): void {
-    this.#run(operation, keyHash, route, level, ZERO_VERSION, { kind: 'read' });
+  /** `above`: a replica is known to refuse ballots that are not above it. */
+  read(
+    operation: Operation,
+    keyHash: number,
+    route: Route,
+    level: Level,
+    above = NOT_BEATEN,
+  ): void {
+    const read = { kind: 'read' } as const;
+    this.#run(operation, keyHash, route, level, ZERO_VERSION, read, 'none', above);
   }
 
   write(operation: Operation, keyHash: number, route: Route, level: Level, outcome: Outcome): void {
@@ -74,8 +84,9 @@ export class LinearRounds implements Rounds {
     id: Version,
     change: Change,
     outcome: Outcome = 'none',
+    above = NOT_BEATEN,
   ): void {
-    const terms: LinearTerms = { operation, keyHash, route, level, id, change, outcome };
+    const terms: LinearTerms = { operation, keyHash, route, level, id, change, outcome, above };
     new LinearOperation(this.#ports, terms).start();
   }
 }

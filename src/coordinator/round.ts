@@ -29,6 +29,8 @@ export interface RoundEvents {
 export interface RoundTerms {
   readonly key: Uint8Array;
   readonly keyHash: number;
+  /** The highest that a replica has answered the earlier ballots of the operation with; empty: none has. */
+  readonly above: Uint8Array;
   readonly deadlineMs: number;
   readonly traceparent: Uint8Array;
 }
@@ -52,6 +54,7 @@ export class Round implements PrepareCall, ApplyCall {
   readonly traceparent: Uint8Array;
   readonly placementVersion: number;
   readonly ballot: Uint8Array;
+  readonly above: Uint8Array;
   readonly prepared: PrepareTally;
   readonly accepted: AcceptTally;
   /** What is to be accepted. */
@@ -79,6 +82,7 @@ export class Round implements PrepareCall, ApplyCall {
     this.traceparent = terms.traceparent;
     this.placementVersion = route.placementVersion;
     this.ballot = encodeVersion(ballot);
+    this.above = terms.above;
     this.prepared = new PrepareTally(needed);
     this.accepted = new AcceptTally(needed);
     this.answers = route.peers.map(() => 'not-asked');

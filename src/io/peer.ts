@@ -66,6 +66,8 @@ export interface PrepareCall {
   readonly keyHash: number;
   /** 16 bytes: the version that the record of the round will have. */
   readonly ballot: Uint8Array;
+  /** What a replica has answered an earlier ballot with ({@link ReplicaFailure.promised}), 16 bytes; empty: none has. */
+  readonly above: Uint8Array;
   readonly deadlineMs: number;
   readonly placementVersion: number;
   readonly traceparent: Uint8Array;

@@ -11,8 +11,8 @@ const TIMEOUT_MS = 2_000;
 
 export interface SettlingOptions {
   readonly replica: LocalReplica;
-  /** Runs a round of the key that changes nothing. */
-  readonly settle: (key: Uint8Array, deadlineMs: number) => Promise<unknown>;
+  /** Runs a round of the key that changes nothing, at a ballot above that version. */
+  readonly settle: (key: Uint8Array, above: Uint8Array, deadlineMs: number) => Promise<unknown>;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: Random;
@@ -30,7 +30,7 @@ export function startSettling(options: SettlingOptions): () => void {
   const look = async (): Promise<void> => {
     const deadlineMs = clock.monotonicMs() + TIMEOUT_MS;
     const keys = replica.promises.unsettled(MOST_AT_ONCE);
-    await Promise.all(keys.map((key) => settle(key, deadlineMs)));
+    await Promise.all(keys.map(({ key, above }) => settle(key, above, deadlineMs)));
   };
   return timers.every(EVERY_MS * (0.75 + random.fraction() / 2), () => {
     if (isBusy || !replica.connected) return;

@@ -24,7 +24,7 @@ const OVERLOADED = refused(
   'too many ballots that were promised have come to nothing yet',
 );
 
-/** Why a ballot is not taken from its coordinator; `nearMs` is how far its key has come already. */
+/** Why a ballot is not taken from its coordinator; `nearMs` is how far its key has come already, on some replica. */
 type JudgeBallot = (ballot: Uint8Array, nearMs: number) => ReplicaFailure | undefined;
 
 interface Promised {
@@ -49,7 +49,7 @@ export class Promises {
   readonly #byHash = new Map<number, Promised>();
   #size = 0;
   /** Of copies that a lease kept out, by the key as text. */
-  readonly #keptOut = new Map<string, Uint8Array>();
+  readonly #keptOut = new Map<string, UnsettledKey>();
 
   readonly #judgeBallot: JudgeBallot;
   #isEnforced = true;
@@ -111,26 +111,28 @@ export class Promises {
       }
     }
     if (holds === undefined || !leaseRefuses(holds, call.record)) return undefined;
+    const above = lastOfLease(holds);
     if (call.source === 'copy' && this.#keptOut.size < MAX_KEPT_OUT) {
-      this.#keptOut.set(Buffer.from(call.key).toString('latin1'), Uint8Array.from(call.key));
+      const key = Uint8Array.from(call.key);
+      this.#keptOut.set(Buffer.from(key).toString('latin1'), { key, above });
     }
-    return beaten(lastOfLease(holds));
+    return beaten(above);
   }
 
   /**
    * Keys whose promise has not changed since the last call, or of which a copy was kept out: their rounds were given up, and
    * only another round makes their replicas equal. A key may be told again and again until one has.
    */
-  unsettled(most: number): readonly Uint8Array[] {
-    const keys: Uint8Array[] = [];
-    for (const [name, key] of this.#keptOut) {
+  unsettled(most: number): readonly UnsettledKey[] {
+    const keys: UnsettledKey[] = [];
+    for (const [name, unsettled] of this.#keptOut) {
       if (keys.length === most) return keys;
       this.#keptOut.delete(name);
-      keys.push(key);
+      keys.push(unsettled);
     }
     for (const first of this.#byHash.values()) {
       for (let one: Promised | undefined = first; one !== undefined; one = one.next) {
-        if (one.isOld && keys.length < most) keys.push(one.key);
+        if (one.isOld && keys.length < most) keys.push({ key: one.key, above: one.ballot });
         one.isOld = true;
       }
     }
@@ -146,7 +148,7 @@ export class Promises {
     holds: Uint8Array | undefined,
     promisedFence: Uint8Array,
   ): ReplicaFailure | undefined {
-    const { key, keyHash, ballot } = call;
+    const { key, keyHash, ballot, above } = call;
     const before = this.of(key, keyHash);
     if (before !== undefined && compareBytesAt(ballot, 0, before, 0, VERSION_BYTES) <= 0) {
       return beaten(before);
@@ -158,7 +160,8 @@ export class Promises {
       if (leaseRefusesBallot(holds, ballot)) return beaten(lastOfLease(holds));
     }
     if (compareFences(ballot, promisedFence) <= 0) return beaten(promisedFence);
-    const refusal = this.#judgeBallot(ballot, Math.max(wallOf(before), reachOf(holds)));
+    const nearMs = Math.max(wallOf(before), reachOf(holds), wallOf(above));
+    const refusal = this.#judgeBallot(ballot, nearMs);
     if (refusal !== undefined) return refusal;
     if (before === undefined && this.#size >= MAX_PROMISES) return OVERLOADED;
     this.raise(key, keyHash, ballot);
@@ -249,6 +252,12 @@ export class Promises {
   }
 }
 
+export interface UnsettledKey {
+  readonly key: Uint8Array;
+  /** 16 bytes: a round settles it here if its ballot is above this. */
+  readonly above: Uint8Array;
+}
+
 export interface StoredPromise {
   readonly key: Uint8Array;
   readonly ballot: Uint8Array;
@@ -279,7 +288,7 @@ export async function loadPromises(store: Store): Promise<StoredPromise[]> {
 }
 
 function wallOf(ballot: Uint8Array | undefined): number {
-  return ballot === undefined ? 0 : readWallMs(ballot, 0);
+  return ballot === undefined || ballot.length === 0 ? 0 : readWallMs(ballot, 0);
 }
 
 /** How far a key has come with this record: ballots of others begin after its lease. */

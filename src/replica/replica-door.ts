@@ -42,8 +42,9 @@ export class ReplicaDoor {
   }
 
   /**
-   * What a ballot must be: within drift, or next to what its key has come to already. A clock may have been wrong when that came,
-   * and the key is not to wait until all others show the same.
+   * What a ballot must be: within drift, or next to what its key has come to already, here or on another replica that has answered
+   * with it. A clock may have been wrong when that came, and the key is not to wait until all others show the same. So what one
+   * replica has let in by its own clock is passed by all, and a ballot goes past it by a millisecond at most.
    */
   readonly judgeBallot = (ballot: Uint8Array, nearMs: number): ReplicaFailure | undefined =>
     this.#judgeVersion(ballot, 0, readWallMs(ballot, 0) > nearMs + 1);

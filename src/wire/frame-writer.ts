@@ -62,7 +62,8 @@ export class FrameWriter {
       bytesSize(call.body) +
       numberSize(call.placementVersion) +
       bytesSize(call.fence) +
-      bytesSize(call.expect);
+      bytesSize(call.expect) +
+      bytesSize(call.above);
     const out = this.#roomFor(PREFIX_BYTES + size);
     let at = this.#length;
     out[at++] = CALLS_TAG;
@@ -80,7 +81,8 @@ export class FrameWriter {
     at = putBytes(out, at, 90, call.body);
     at = putNumber(out, at, 96, call.placementVersion);
     at = putBytes(out, at, 106, call.fence);
-    this.#length = putBytes(out, at, 114, call.expect);
+    at = putBytes(out, at, 114, call.expect);
+    this.#length = putBytes(out, at, 122, call.above);
   }
 
   cancelled(ids: number[]): void {

@@ -95,12 +95,7 @@ class PeerChannelHost implements ChannelHost {
         this.#replica.apply(new IncomingApply(this, call, channel, 'accept'), 0);
         break;
       case v1.CallKind.CALL_PREPARE:
-        if (call.version.length === VERSION_BYTES) {
-          this.#replica.prepare(new IncomingPrepare(this, call, channel), 0);
-        } else {
-          const why = `${call.version.length} bytes, a ballot has ${VERSION_BYTES}`;
-          this.reply(channel, failedAnswer(call.id, invalidArgument('version', why)));
-        }
+        this.#prepare(call, channel);
         break;
       case v1.CallKind.CALL_READ:
         this.#replica.read(new IncomingRead(this, call, channel), 0, 'record');
@@ -162,6 +157,19 @@ class PeerChannelHost implements ChannelHost {
       .then((settled) => this.reply(channel, settled))
       // Not reached: an answer is a value. It is here because a promise must not be left.
       .catch(() => {});
+  }
+
+  #prepare(call: v1.Call, channel: ServerChannel): void {
+    const { version, above } = call;
+    if (version.length !== VERSION_BYTES) {
+      const why = `${version.length} bytes, a ballot has ${VERSION_BYTES}`;
+      this.reply(channel, failedAnswer(call.id, invalidArgument('version', why)));
+    } else if (above.length !== 0 && above.length !== VERSION_BYTES) {
+      const why = `${above.length} bytes, it must be ${VERSION_BYTES}, or 0 for none`;
+      this.reply(channel, failedAnswer(call.id, invalidArgument('above', why)));
+    } else {
+      this.#replica.prepare(new IncomingPrepare(this, call, channel), 0);
+    }
   }
 
   async #scan(call: v1.Call): Promise<v1.Answer.$Properties> {
@@ -253,10 +261,12 @@ class IncomingApply extends IncomingCall implements ApplyCall {
 
 class IncomingPrepare extends IncomingCall implements PrepareCall {
   readonly ballot: Uint8Array;
+  readonly above: Uint8Array;
 
   constructor(host: PeerChannelHost, call: v1.Call, channel: ServerChannel) {
     super(host, call, channel);
     this.ballot = call.version;
+    this.above = call.above;
   }
 
   onPrepared(_slot: number, answer: PrepareAnswer): void {

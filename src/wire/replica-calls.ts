@@ -160,9 +160,9 @@ export class OutgoingPrepare extends ReplicaOutgoing {
   }
 
   message(id: number, timeoutMs: number): v1.Call.$Properties {
-    const { key, ballot, placementVersion, traceparent } = this.call;
+    const { key, ballot, above, placementVersion, traceparent } = this.call;
     const kind = v1.CallKind.CALL_PREPARE;
-    return { id, kind, timeoutMs, key, version: ballot, placementVersion, traceparent };
+    return { id, kind, timeoutMs, key, version: ballot, above, placementVersion, traceparent };
   }
 
   protected succeeded({ record, fence }: v1.Answer): void {

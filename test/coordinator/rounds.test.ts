@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { NodeCoordinator } from '../../src/coordinator/coordinator.js';
 import type { Operation } from '../../src/coordinator/operation.js';
 import { encodeExpectation } from '../../src/core/expectation.js';
+import { lastVersionOf } from '../../src/core/hlc.js';
 import { hash32 } from '../../src/core/hash.js';
 import { partitionOf } from '../../src/core/placement.js';
 import { ANSWERED } from '../../src/core/ledger.js';
@@ -17,9 +18,15 @@ import type {
   ReplicaFailure,
 } from '../../src/io/peer.js';
 import type { LocalReplica } from '../../src/replica/local-replica.js';
-import { applyOne, IDENTITY, openTestReplica, START_WALL_MS } from '../replica/fixtures.js';
+import {
+  applyOne,
+  IDENTITY,
+  openTestReplica,
+  readOne,
+  START_WALL_MS,
+} from '../replica/fixtures.js';
 import { seededRandom } from '../seeded-random.js';
-import { createVirtualTime } from '../virtual-time.js';
+import { createVirtualTime, type VirtualClock } from '../virtual-time.js';
 import { bytes, createWorld, getOf, NO_BYTES, operationOf, placementOf, putOf } from './fixture.js';
 
 const NODES = ['n1', 'n2', 'n3'].map((id) => ({ id, zone: 'a' }));
@@ -29,6 +36,7 @@ const KEY = bytes('k');
 /** Three replicas, and on each node a coordinator with its clock; whoever is cut off is reached by nobody but itself. */
 class Cluster {
   readonly time = createVirtualTime(START_WALL_MS);
+  readonly clocks = NODES.map(() => this.time.clockWithSkew(0));
   readonly cut = new Set<string>();
   prepares = 0;
   reads = 0;
@@ -44,7 +52,8 @@ class Cluster {
     const cluster = new Cluster();
     for (const [i, { id }] of NODES.entries()) {
       const identity = { ...IDENTITY, nodeId: id };
-      const choices = { identity, random: seededRandom(i + 1), fenceLagMs: 0 };
+      const clock = cluster.clocks[i] as VirtualClock;
+      const choices = { identity, clock, random: seededRandom(i + 1), fenceLagMs: 0 };
       const { replica } = await openTestReplica(memoryStoreOpener(), choices, cluster.time);
       cluster.replicas.push(replica);
     }
@@ -54,7 +63,7 @@ class Cluster {
       const { coordinator } = createWorld({
         placement,
         self: id,
-        time: cluster.time,
+        time: { ...cluster.time, clock: cluster.clocks[i] as VirtualClock },
         peerOf: (to) => cluster.#way(id, to),
         stamp: () => own.stamp(),
         observe: (version) => void own.hlc.observe(version),
@@ -93,9 +102,21 @@ class Cluster {
   async settle(node: number): Promise<NodeAnswer> {
     let answer: NodeAnswer | undefined;
     const deadlineMs = this.time.clock.monotonicMs() + 10_000;
-    void this.#coordinators[node]?.settle(KEY, deadlineMs).then((given) => (answer = given));
+    const above = this.replicas[node]?.promises.of(KEY, hash32(KEY)) ?? NO_BYTES;
+    void this.#coordinators[node]?.settle(KEY, above, deadlineMs).then((given) => (answer = given));
     await this.time.until(() => answer !== undefined, 60_000);
     return answer as unknown as NodeAnswer;
+  }
+
+  /** Of what each replica holds. */
+  async versions(): Promise<Version[]> {
+    const versions: Version[] = [];
+    for (const replica of this.replicas) {
+      const held = await readOne({ replica, time: this.time }, KEY, 'header');
+      if (held?.kind !== 'found') throw new Error(`${replica.nodeId} holds nothing`);
+      versions.push(versionOf(held.header));
+    }
+    return versions;
   }
 
   async get(node: number): Promise<string | undefined> {
@@ -110,6 +131,7 @@ class Cluster {
         key: KEY,
         keyHash: hash32(KEY),
         ballot: encodeVersion(ballot),
+        above: NO_BYTES,
         deadlineMs: Infinity,
         placementVersion: 1,
         traceparent: NO_BYTES,
@@ -292,7 +314,7 @@ describe('LINEARIZABLE requests', () => {
     let heard = 0;
     cluster.beforeApplied = () => {
       heard += 1;
-      if (heard === 2) cluster.time.clock.monotonicMs = () => Infinity;
+      if (heard === 2) (cluster.clocks[1] as VirtualClock).monotonicMs = () => Infinity;
     };
     const { code, outcome } = await cluster.put(1, 'late');
     expect({ code, outcome }).toEqual({ code: 'TIMED_OUT', outcome: 'unknown' });
@@ -370,6 +392,71 @@ describe('plain requests', () => {
     expect((await cluster.settle(2)).code).toBeUndefined();
     for (const { promises } of cluster.replicas) expect(promises.size).toBe(0);
     expect(await cluster.get(0)).toBe('far');
+  });
+
+  test('are kept from no key by what one replica has promised while its clock was wrong', async () => {
+    const cluster = await Cluster.start();
+    await cluster.put(1, 'a');
+    const [clock] = cluster.clocks as [VirtualClock];
+    clock.skewMs = 280_000;
+    const far = { ...cluster.id(), wallMs: clock.wallMs() };
+    expect(await cluster.promise(0, far)).toMatchObject({ kind: 'promised' });
+    clock.skewMs = 0;
+    // The majority that is left has to count on that replica.
+    cluster.cut.add('n3');
+    expect((await cluster.put(1, 'b', expectValue('a'))).result).toBe(ANSWERED.applied);
+    cluster.cut.clear();
+    expect((await cluster.settle(2)).code).toBeUndefined();
+    const [first, ...others] = await cluster.versions();
+    expect(first?.wallMs).toBe(far.wallMs);
+    expect(others).toEqual([first, first]);
+    expect(await cluster.get(2)).toBe('b');
+  });
+
+  test('at ALL go above what one replica has promised', async () => {
+    const cluster = await Cluster.start();
+    const ahead = { ...cluster.id(), wallMs: cluster.time.clock.wallMs() + 1_000 };
+    await cluster.promise(0, ahead);
+    const record = recordFor('a', cluster.id());
+    const written = await cluster.run(1, putOf('k', record, { level: 'ALL' }));
+    expect(written.code).toBeUndefined();
+    const versions = await cluster.versions();
+    expect(versions.map(({ wallMs }) => wallMs)).toEqual(NODES.map(() => ahead.wallMs));
+    const read = await cluster.run(2, getOf('k', { level: 'ALL' }));
+    expect(valueOf(read.record)).toBe('a');
+  });
+
+  test('leave no replica behind that has promised more than a majority without it needs', async () => {
+    const cluster = await Cluster.start();
+    const [clock] = cluster.clocks as [VirtualClock];
+    clock.skewMs = 280_000;
+    expect((await cluster.settle(0)).code).toBe('NO_QUORUM');
+    clock.skewMs = 0;
+    expect((await cluster.put(1, 'a')).result).toBe(ANSWERED.applied);
+    expect(cluster.replicas[0]?.promises.size).toBe(1);
+    await cluster.time.advance(100);
+    expect((await cluster.settle(0)).code).toBeUndefined();
+    const [first, ...others] = await cluster.versions();
+    expect(others).toEqual([first, first]);
+    expect(await cluster.get(0)).toBe('a');
+  });
+
+  test('need no stamp of the node whose clock went back, which are ahead or may not be issued at all', async () => {
+    for (const isAtLimit of [false, true]) {
+      const cluster = await Cluster.start();
+      const [clock] = cluster.clocks as [VirtualClock];
+      const { hlc } = cluster.replicas[0] as LocalReplica;
+      clock.skewMs = 280_000;
+      expect((await cluster.settle(0)).code).toBe('NO_QUORUM');
+      if (isAtLimit) hlc.observe(lastVersionOf(hlc.limitMs));
+      clock.skewMs = 0;
+      const other = bytes('other');
+      const record = encodeRecord(other, { version: cluster.id(), tombstone: false, value: other });
+      const put = operationOf('put', other, record, { level: 'LINEARIZABLE' });
+      const { result, version } = await cluster.run(0, put);
+      expect(result).toBe(ANSWERED.applied);
+      expect(readVersion(version as Uint8Array, 0).wallMs).toBe(clock.wallMs());
+    }
   });
 
   test('that lie below what a round has chosen are shadowed', async () => {

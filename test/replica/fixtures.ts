@@ -170,12 +170,14 @@ export async function prepareOne(
   { replica, time }: TestReplica,
   key: Uint8Array,
   ballot: Uint8Array,
+  above: Uint8Array = new Uint8Array(0),
 ): Promise<PrepareAnswer | undefined> {
   let given: PrepareAnswer | undefined;
   const call = {
     key,
     keyHash: hash32(key),
     ballot,
+    above,
     deadlineMs: Number.POSITIVE_INFINITY,
     placementVersion: 1,
     traceparent: new Uint8Array(0),

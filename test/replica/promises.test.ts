@@ -10,6 +10,7 @@ import {
   applyOne,
   bytes,
   closeReplica,
+  MAX_DRIFT_MS,
   openTestReplica,
   prepareOne,
   recordOf,
@@ -115,6 +116,15 @@ describe('a ballot far ahead of the clock', () => {
     expect(await prepareOne(node, KEY, ballotAt(far + 1))).toMatchObject({ kind: 'promised' });
     expect(await prepareOne(node, KEY, ballotAt(far + 2))).toMatchObject({ kind: 'promised' });
     expect(await prepareOne(node, KEY, ballotAt(far + 4))).toMatchObject({ code: 'CLOCK_DRIFT' });
+  });
+
+  test('is promised next to what another replica has answered with, and no further', async () => {
+    const node = await openTestReplica(memoryStoreOpener());
+    const far = 60_000;
+    const named = (atMs: number) => prepareOne(node, KEY, ballotAt(atMs), ballotAt(far));
+    expect(await named(far + 2)).toMatchObject({ code: 'CLOCK_DRIFT' });
+    expect(await named(far + 1)).toMatchObject({ kind: 'promised' });
+    expect(node.replica.hlc.latest.wallMs).toBeLessThanOrEqual(START_WALL_MS + MAX_DRIFT_MS);
   });
 });
 

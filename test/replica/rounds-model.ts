@@ -31,6 +31,7 @@ class Acceptor {
       key: KEY,
       keyHash: KEY_HASH,
       ballot,
+      above: NO_FENCE,
       deadlineMs: 0,
       placementVersion: 1,
       traceparent: NO_FENCE,

@@ -43,6 +43,7 @@ export type PeerMessage =
       readonly kind: 'prepare';
       readonly key: Uint8Array;
       readonly ballot: Uint8Array;
+      readonly above: Uint8Array;
       readonly placementVersion: number;
     }
   | { readonly kind: 'replica-scan'; readonly scan: ReplicaScan }
@@ -132,8 +133,9 @@ export function createSimPeer(
     prepare(call, slot) {
       const key = Uint8Array.from(call.key);
       const ballot = Uint8Array.from(call.ballot);
+      const above = Uint8Array.from(call.above);
       const { placementVersion } = call;
-      const message: PeerMessage = { kind: 'prepare', key, ballot, placementVersion };
+      const message: PeerMessage = { kind: 'prepare', key, ballot, above, placementVersion };
       ask(message, CALL_BYTES + key.length, call.deadlineMs, (answer) =>
         call.onPrepared(slot, answer as PrepareAnswer),
       );
@@ -275,6 +277,7 @@ class ArrivedPrepare implements PrepareCall {
   readonly key: Uint8Array;
   readonly keyHash: number;
   readonly ballot: Uint8Array;
+  readonly above: Uint8Array;
   readonly placementVersion: number;
   readonly traceparent = NO_BYTES;
 
@@ -287,6 +290,7 @@ class ArrivedPrepare implements PrepareCall {
     this.key = message.key;
     this.keyHash = hash32(message.key);
     this.ballot = message.ballot;
+    this.above = message.above;
     this.placementVersion = message.placementVersion;
   }
 

@@ -190,8 +190,8 @@ function countedTwice(): Pick<KnownDefect, 'node' | 'peer'> {
     node({ replica }) {
       const prepare = replica.prepare.bind(replica);
       replica.prepare = (call, slot) => {
-        const { key, keyHash, ballot, deadlineMs, placementVersion, traceparent } = call;
-        const terms = { key, keyHash, ballot, deadlineMs, placementVersion, traceparent };
+        const { key, keyHash, ballot, above, deadlineMs, placementVersion, traceparent } = call;
+        const terms = { key, keyHash, ballot, above, deadlineMs, placementVersion, traceparent };
         const onPrepared = (_: number, answer: PrepareAnswer): void => {
           promised.answered(call, answer);
           call.onPrepared(slot, answer);

@@ -174,7 +174,7 @@ export class FakeReplica implements Peer {
   readonly applied: ApplyCall[] = [];
   readonly held: ApplyCall[] = [];
   readonly scans: ReplicaScan[] = [];
-  readonly ballots: Uint8Array[] = [];
+  readonly ballots: Pick<PrepareCall, 'ballot' | 'above'>[] = [];
   hold = false;
   failure: ReplicaFailure | undefined;
   lives: Lives = { incarnation: Buffer.from('12345678'), known: [] };
@@ -233,7 +233,8 @@ export class FakeReplica implements Peer {
   }
 
   prepare(call: PrepareCall, slot: number): void {
-    this.ballots.push(call.ballot);
+    const { ballot, above } = call;
+    this.ballots.push({ ballot: Buffer.from(ballot), above: Uint8Array.from(above) });
     queueMicrotask(() => {
       const record = this.records.get(Buffer.from(call.key).toString('latin1'));
       call.onPrepared(

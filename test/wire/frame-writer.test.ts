@@ -35,6 +35,7 @@ const call: fc.Arbitrary<v1.Call.$Properties> = fc.record(
     placementVersion: number,
     fence: bytes,
     expect: bytes,
+    above: bytes,
   },
   { requiredKeys: [] },
 );

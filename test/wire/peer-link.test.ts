@@ -244,17 +244,24 @@ describe('a replica over the wire', () => {
     remote.replica.records.set('k', record);
     const ballot = Buffer.from('ballot: 16 bytes');
     const attempt = new Attempt(text('k'), recordOf('k', 'v', 5), 5_000, 'accept');
-    const prepare = (key: string, asked: Uint8Array): Promise<PrepareAnswer> =>
+    const prepare = (
+      key: string,
+      asked: Uint8Array,
+      above: Uint8Array = EMPTY,
+    ): Promise<PrepareAnswer> =>
       new Promise((resolve) => {
         const { keyHash, deadlineMs, placementVersion, traceparent } = attempt;
         const onPrepared = (_: number, answer: PrepareAnswer): void => resolve(answer);
-        const call = { keyHash, deadlineMs, placementVersion, traceparent, onPrepared };
+        const call = { above, keyHash, deadlineMs, placementVersion, traceparent, onPrepared };
         peer.prepare({ ...call, key: text(key), ballot: asked }, 0);
       });
     expect(await prepare('k', ballot)).toEqual({ kind: 'promised', record });
     remote.replica.fence = fence;
-    expect(await prepare('other', ballot)).toEqual({ kind: 'promised', fence });
-    expect(remote.replica.ballots[0]).toEqual(ballot);
+    expect(await prepare('other', ballot, fence)).toEqual({ kind: 'promised', fence });
+    expect(remote.replica.ballots).toEqual([
+      { ballot, above: EMPTY },
+      { ballot, above: Uint8Array.from(fence) },
+    ]);
     const refused = { kind: 'refused', code: 'REFUSED', message: 'promised' } as const;
     remote.replica.failure = { ...refused, promised: fence };
     expect(await prepare('k', ballot)).toEqual({ ...refused, promised: fence });
@@ -262,12 +269,11 @@ describe('a replica over the wire', () => {
     await until(() => attempt.applied.length > 0);
     expect(attempt.applied).toEqual([[0, { ...refused, promised: fence }]]);
     expect(remote.replica.applied[0]?.source).toBe('accept');
+    const malformed = { kind: 'refused', code: 'INVALID_ARGUMENT' };
     const message = 'version: 3 bytes, a ballot has 16';
-    expect(await prepare('k', text('odd'))).toEqual({
-      kind: 'refused',
-      code: 'INVALID_ARGUMENT',
-      message,
-    });
+    expect(await prepare('k', text('odd'))).toEqual({ ...malformed, message });
+    const above = 'above: 3 bytes, it must be 16, or 0 for none';
+    expect(await prepare('k', ballot, text('odd'))).toEqual({ ...malformed, message: above });
   });
 
   test('asks, and says who does', async () => {
