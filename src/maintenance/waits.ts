@@ -1,8 +1,6 @@
 import type { Clock } from '../io/clock.js';
 import type { Timers } from '../io/timers.js';
 
-const NEVER = new Promise<boolean>(() => {});
-
 /** Waiting that ends when the node stops, so that no timer outlives it. Moments are of the monotonic clock. */
 export class Waits {
   readonly #clock: Clock;
@@ -21,6 +19,22 @@ export class Waits {
 
   /** What `answer` resolves with; false when the moment, or the end, comes first. */
   within(answer: Promise<boolean>, untilMs: number): Promise<boolean> {
+    return this.#wait(untilMs, answer);
+  }
+
+  /** Resolves with false at the moment, or at the end. */
+  until(atMs: number): Promise<boolean> {
+    return this.#wait(atMs);
+  }
+
+  /** Ends all of them, and every later one at once. */
+  stop(): void {
+    this.#stopped = true;
+    for (const end of this.#ends) end();
+  }
+
+  /** No answer is awaited where there is none: a promise that never settles would keep all who ever waited for it alive. */
+  #wait(untilMs: number, answer?: Promise<boolean>): Promise<boolean> {
     return new Promise((resolve) => {
       if (this.#stopped) {
         resolve(false);
@@ -34,18 +48,7 @@ export class Waits {
       const end = (): void => settle(false);
       const cancel = this.#timers.after(Math.max(0, untilMs - this.#clock.monotonicMs()), end);
       this.#ends.add(end);
-      void answer.then(settle);
+      void answer?.then(settle);
     });
-  }
-
-  /** Resolves with false at the moment, or at the end. */
-  until(atMs: number): Promise<boolean> {
-    return this.within(NEVER, atMs);
-  }
-
-  /** Ends all of them, and every later one at once. */
-  stop(): void {
-    this.#stopped = true;
-    for (const end of this.#ends) end();
   }
 }
