@@ -9,6 +9,8 @@ import { Dialogue, type DialogueEnd } from './dialogue.js';
 import type { KeyDifference } from './key-difference.js';
 import { Pace } from './pace.js';
 
+/** Beside requests it rests for as long as it works, for nobody waits for it. */
+const REST_SHARE = 1;
 /** A write is on all its replicas after much less, when all is well. */
 const SETTLE_MS = 50;
 
@@ -89,7 +91,7 @@ export async function exchange(
 ): Promise<ExchangeResult> {
   const { self, clock, timers } = ports;
   const startedMs = clock.monotonicMs();
-  const pace = new Pace(clock, timers, options.busy ?? (() => false));
+  const pace = new Pace(clock, timers, options.busy ?? (() => false), REST_SHARE);
   const { deadlineMs, signal } = options;
   const from = self.nodeId;
   const dialogue = new Dialogue({

@@ -14,6 +14,8 @@ const LOOK_MS = 500;
 /** Records under way to one target, and while this node has requests to serve. */
 const MAX_WINDOW = 512;
 const BUSY_WINDOW = 256;
+/** A node that has come back is to have what it missed soon: it rests a quarter as long as it delivers. */
+const REST_SHARE = 0.25;
 
 /** Why a call was refused that may be taken another time. Anything else is for good. */
 const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -100,7 +102,7 @@ class TargetDelivery {
     readonly options: HintDeliveryOptions,
   ) {
     const { clock, timers, busy, placementVersion } = options;
-    this.#pace = new Pace(clock, timers, busy);
+    this.#pace = new Pace(clock, timers, busy, REST_SHARE);
     this.#flow = new CopyFlow({
       clock,
       pace: this.#pace,

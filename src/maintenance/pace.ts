@@ -3,21 +3,21 @@ import { sleep, type Timers } from '../io/timers.js';
 
 /** Work goes on for about this long before it rests, so that whoever waits behind it does not wait long. */
 const SLICE_MS = 10;
-/** A rest, in parts of the work before it. */
-const REST_SHARE = 0.25;
 /** However long a slice became (a slow disk, a far peer): rests are not much longer than what a person notices. */
 const MAX_REST_MS = 500;
 
-/** Lets background work go on at full speed while the node has nothing else to do, and four fifths of the time while it has. */
+/** Lets background work go on at full speed while the node has nothing else to do, and a part of the time while it has. */
 export class Pace {
   readonly #clock: Clock;
   readonly #timers: Timers;
   readonly #busy: () => boolean;
+  readonly #restShare: number;
   #workingSinceMs: number;
   #rest: Promise<void> | undefined;
 
-  /** `busy`: whether the node has work in the foreground now. */
-  constructor(clock: Clock, timers: Timers, busy: () => boolean) {
+  /** `busy`: whether the node has work in the foreground now. `restShare`: a rest, in parts of the work before it. */
+  constructor(clock: Clock, timers: Timers, busy: () => boolean, restShare: number) {
+    this.#restShare = restShare;
     this.#clock = clock;
     this.#timers = timers;
     this.#busy = busy;
@@ -42,7 +42,7 @@ export class Pace {
       this.#workingSinceMs += workedMs;
       return undefined;
     }
-    this.#rest = this.#restFor(Math.min(workedMs * REST_SHARE, MAX_REST_MS));
+    this.#rest = this.#restFor(Math.min(workedMs * this.#restShare, MAX_REST_MS));
     return this.#rest;
   }
 

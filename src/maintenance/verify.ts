@@ -201,7 +201,7 @@ class Verification {
   async #compare({ base, other, partitions }: Pair): Promise<string | undefined> {
     const { clock, timers, nodeId } = this.#ports;
     const deadlineMs = this.#compareUntilMs;
-    const pace = new Pace(clock, timers, () => false);
+    const pace = new Pace(clock, timers, () => false, 0);
     for (;;) {
       const dialogue = new Dialogue({
         from: nodeId,

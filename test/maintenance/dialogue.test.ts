@@ -13,7 +13,7 @@ function answering(nodeId: string, answer: () => object | Promise<object>): Peer
 
 function dialogueWith(peer: Peer, time: VirtualTime): Dialogue {
   const { clock, timers } = time;
-  const pace = new Pace(clock, timers, () => false);
+  const pace = new Pace(clock, timers, () => false, 0);
   const deadlineMs = clock.monotonicMs() + 1_000;
   const signal = undefined;
   return new Dialogue({ from: 'n1', self: peer, peer, clock, timers, pace, deadlineMs, signal });
