@@ -24,6 +24,7 @@ import type { NodeAnswer } from '../io/link.js';
 import type { CancelTimer } from '../io/timers.js';
 import { describeMiss, failure, missCode, replicaOutcome, staleAnswer } from './answers.js';
 import type { Level } from './door.js';
+import { savesPrepare } from './chosen-records.js';
 import { UnderWay } from './in-flight.js';
 import type { TurnTaker } from './key-turns.js';
 import { answerOfChosen, FORGOTTEN } from './linear-answers.js';
@@ -127,8 +128,8 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
     }
     const round = this.#round as Round;
     if (!this.#isLevelMet(round)) return;
-    const { context, leases } = this.ports;
-    leases.chosen(this.turnKey, round.record, context.lives.version);
+    const { context, chosen } = this.ports;
+    chosen.keep(this.turnKey, round.record, context.lives.version);
     context.observe(versionOf(round.record));
     const { operation, change } = this.terms;
     const { minVersion } = operation;
@@ -188,16 +189,17 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
   #begin(stamp: Version | undefined): void {
     if (!this.isUnderWay) return;
     const ballot = this.#ballotFrom(stamp);
-    const { context, leases } = this.ports;
+    const { context, chosen } = this.ports;
     const { operation, keyHash, route } = this.terms;
     const { key, deadlineMs, traceparent } = operation;
     const call = { key, keyHash, above: this.#beatenBy, deadlineMs, traceparent };
-    const round = new Round(context, this, route, call, ballot, this.ports.majorityOf(route));
+    const needed = this.ports.majorityOf(route);
+    const last = chosen.take(this.turnKey);
+    const round = new Round(context, this, route, call, last?.record, ballot, needed);
     this.#round = round;
     context.counters.rounds++;
-    const leased = leases.take(this.turnKey, ballot, context.lives.version);
-    if (leased !== undefined) {
-      this.#propose(ballot, leased, fenceVersion(round.prepared.fence));
+    if (last !== undefined && savesPrepare(last, ballot, context.lives.version)) {
+      this.#propose(ballot, last.record, fenceVersion(round.prepared.fence));
       return;
     }
     this.#preparedMs = context.clock.monotonicMs();

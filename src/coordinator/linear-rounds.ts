@@ -7,10 +7,10 @@ import { decodeRecord, versionOf, type RecordFields } from '../core/record.js';
 import { readVersion, ZERO_VERSION, type Version } from '../core/version.js';
 import type { Random } from '../io/random.js';
 import type { Timers } from '../io/timers.js';
+import { ChosenRecords } from './chosen-records.js';
 import type { Context, Rounds } from './context.js';
 import type { Level } from './door.js';
 import { KeyTurns } from './key-turns.js';
-import { Leases } from './leases.js';
 import { LinearOperation, NOT_BEATEN, type LinearTerms } from './linear-operation.js';
 import type { Operation } from './operation.js';
 import type { Route } from './routes.js';
@@ -25,7 +25,7 @@ export interface RoundPorts {
   /** Stamps that are further ahead of the wall are no ballots. */
   readonly maxDriftMs: number;
   readonly turns: KeyTurns;
-  readonly leases: Leases;
+  readonly chosen: ChosenRecords;
   /** How long it takes until a majority has promised. */
   readonly promising: LatencyEstimate;
   majorityOf(route: Route): number;
@@ -39,7 +39,7 @@ export class LinearRounds implements Rounds {
     this.#ports = {
       ...ports,
       turns: new KeyTurns(),
-      leases: new Leases(),
+      chosen: new ChosenRecords(),
       promising: new LatencyEstimate(),
       majorityOf: (route) => majority(route.peers.length),
     };

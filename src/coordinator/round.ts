@@ -1,6 +1,6 @@
 import { NO_FENCE } from '../core/fence.js';
 import { AcceptTally, PrepareTally } from '../core/round-tally.js';
-import { compareRecords, isIntact, VERSION_AT } from '../core/record.js';
+import { compareRecords, haveSameHeader, headerOf, isIntact, VERSION_AT } from '../core/record.js';
 import { hasSlot, NO_SLOTS, slotBit, type Slots } from '../core/slots.js';
 import { encodeVersion, VERSION_BYTES, type Version } from '../core/version.js';
 import {
@@ -55,6 +55,7 @@ export class Round implements PrepareCall, ApplyCall {
   readonly placementVersion: number;
   readonly ballot: Uint8Array;
   readonly above: Uint8Array;
+  readonly known: Uint8Array;
   readonly prepared: PrepareTally;
   readonly accepted: AcceptTally;
   /** What is to be accepted. */
@@ -73,6 +74,8 @@ export class Round implements PrepareCall, ApplyCall {
     private readonly events: RoundEvents,
     private readonly route: Route,
     terms: RoundTerms,
+    /** What the key may well hold: replicas that hold it do not send it. */
+    private readonly last: Uint8Array | undefined,
     ballot: Version,
     needed: number,
   ) {
@@ -83,6 +86,7 @@ export class Round implements PrepareCall, ApplyCall {
     this.placementVersion = route.placementVersion;
     this.ballot = encodeVersion(ballot);
     this.above = terms.above;
+    this.known = last === undefined ? NO_FENCE : headerOf(last);
     this.prepared = new PrepareTally(needed);
     this.accepted = new AcceptTally(needed);
     this.answers = route.peers.map(() => 'not-asked');
@@ -139,8 +143,8 @@ export class Round implements PrepareCall, ApplyCall {
     if (this.#half !== 'prepare') return;
     const answer = peer.local || this.#isUndamaged(received) ? received : CORRUPT;
     if (answer.kind === 'promised') {
-      this.prepared.promised(slot, answer.record, answer.fence);
-      const { record } = answer;
+      const record = answer.header === undefined ? answer.record : this.last;
+      this.prepared.promised(slot, record, answer.fence);
       this.answers[slot] =
         record === undefined ? { kind: 'absent' } : { kind: 'found', header: record };
     } else {
@@ -239,11 +243,10 @@ export class Round implements PrepareCall, ApplyCall {
 
   /** A replica checks what its disk gives; what a wire gives is checked here, before anything builds on it. */
   #isUndamaged(answer: PrepareAnswer): boolean {
-    return (
-      answer.kind !== 'promised' ||
-      answer.record === undefined ||
-      isIntact(this.keyHash, answer.record)
-    );
+    if (answer.kind !== 'promised') return true;
+    const { record, header } = answer;
+    if (header !== undefined) return haveSameHeader(header, this.known);
+    return record === undefined || isIntact(this.keyHash, record);
   }
 
   /**

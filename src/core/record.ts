@@ -208,6 +208,15 @@ export function headerOf(record: Uint8Array): Uint8Array {
   return record.length === HEADER_BYTES ? record : record.subarray(0, HEADER_BYTES);
 }
 
+/** Whether these are the same record, or one of them is the header of the other: headers of different records differ. */
+export function haveSameHeader(a: Uint8Array, b: Uint8Array): boolean {
+  return (
+    a.length >= HEADER_BYTES &&
+    b.length >= HEADER_BYTES &&
+    compareBytesAt(a, 0, b, 0, HEADER_BYTES) === 0
+  );
+}
+
 /** The header, and with it expiry and last change where there are any: 25 to 47 bytes, as a view. */
 export function headOf(record: Uint8Array): Uint8Array {
   const bytes = headBytes(record);

@@ -68,6 +68,8 @@ export interface PrepareCall {
   readonly ballot: Uint8Array;
   /** What a replica has answered an earlier ballot with ({@link ReplicaFailure.promised}), 16 bytes; empty: none has. */
   readonly above: Uint8Array;
+  /** The header of what the key may well hold, of which the caller has all; empty: it has nothing. */
+  readonly known: Uint8Array;
   readonly deadlineMs: number;
   readonly placementVersion: number;
   readonly traceparent: Uint8Array;
@@ -76,10 +78,16 @@ export interface PrepareCall {
 
 export type PrepareAnswer =
   /**
-   * Nothing below the ballot is taken for the key any more, and that is on disk; `record` is what is there, whole; absent: nothing.
+   * Nothing below the ballot is taken for the key any more, and that is on disk; `record` is what is there, whole. Where that is
+   * what the call has the header of, `header` comes in its place. Neither: nothing is there.
    * The fence is the one of the key's partition that the replica has committed; absent: none.
    */
-  | { readonly kind: 'promised'; readonly record?: Uint8Array; readonly fence?: Uint8Array }
+  | {
+      readonly kind: 'promised';
+      readonly record?: Uint8Array;
+      readonly header?: Uint8Array;
+      readonly fence?: Uint8Array;
+    }
   | ReplicaFailure;
 
 export interface ReadCall {

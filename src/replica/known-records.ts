@@ -1,3 +1,4 @@
+import { hasExpiry, haveSameHeader, HEADER_BYTES } from '../core/record.js';
 import type { Log } from '../io/log.js';
 import type { Store } from '../io/store.js';
 import type { HeldKey } from './apply.js';
@@ -62,6 +63,16 @@ export class KnownRecords {
   header(storeKey: Uint8Array, keyHash: number): Uint8Array | undefined {
     if (this.#underWay?.mentions(keyHash) === true) return undefined;
     return this.#headers.get(storeKey, keyHash)?.slice();
+  }
+
+  /**
+   * Whether it is known without a read that the record with this header is what is on disk of the key. Of what expires it is not:
+   * a fence may hide it, which takes more than the header to tell. No batch may be under way.
+   */
+  isOnDisk(storeKey: Uint8Array, keyHash: number, header: Uint8Array): boolean {
+    if (header.length !== HEADER_BYTES || hasExpiry(header)) return false;
+    const held = this.#headers.get(storeKey, keyHash);
+    return held !== undefined && haveSameHeader(held, header);
   }
 
   /** Before the batch that brings a record of the key is written. What was recalled stays as it is until {@link remember}. */

@@ -1,6 +1,6 @@
 import { isHidden } from '../core/fence.js';
 import { partitionOf } from '../core/placement.js';
-import { isIntact } from '../core/record.js';
+import { haveSameHeader, isIntact } from '../core/record.js';
 import type { PrepareAnswer, PrepareCall, ReplicaFailure } from '../io/peer.js';
 import { StoreError, type Store, type StoreBatch } from '../io/store.js';
 import type { CommitRound } from './commit-round.js';
@@ -45,8 +45,8 @@ export class PrepareQueue {
  * it, and whatever comes later is judged by it.
  */
 export class PrepareRound {
-  /** By place what is on disk of the key; whole records. */
-  #found: readonly Lookup[] = [];
+  /** By place what is on disk of the key: the whole record, or the header that the call knows. */
+  readonly #found: Lookup[] = [];
   readonly #answers: PrepareAnswer[] = [];
   readonly #promised: PrepareCall[] = [];
 
@@ -57,11 +57,22 @@ export class PrepareRound {
 
   /** Finds out what is on disk. No batch may be under way. */
   async lookUp(store: Store, known: KnownRecords): Promise<void> {
-    const read = this.calls.map(({ keyHash }) => known.mayHave(keyHash));
-    const keys = this.calls.filter((_, i) => read[i]).map(({ key }) => recordKey(key));
-    const found = keys.length === 0 ? [] : await lookUp(store, keys);
-    let next = 0;
-    this.#found = this.calls.map((_, i) => (read[i] === true ? found[next++] : undefined));
+    const keys: Uint8Array[] = [];
+    const places: number[] = [];
+    for (const [i, call] of this.calls.entries()) {
+      this.#found.push(undefined);
+      if (!known.mayHave(call.keyHash)) continue;
+      const storeKey = recordKey(call.key);
+      if (known.isOnDisk(storeKey, call.keyHash, call.known)) this.#found[i] = call.known;
+      else {
+        keys.push(storeKey);
+        places.push(i);
+      }
+    }
+    if (keys.length === 0) return;
+    for (const [at, found] of (await lookUp(store, keys)).entries()) {
+      this.#found[places[at] as number] = found;
+    }
   }
 
   /** To be called once it is decided what the applies of the group make of their keys. */
@@ -118,14 +129,16 @@ export class PrepareRound {
     if (applied?.failure !== undefined) return applied.failure;
     const holds = applied?.winner ?? found;
     if (holds instanceof StoreError) return refused('STORE_FAILED', describeStoreError(holds));
-    if (holds !== undefined && !isIntact(call.keyHash, holds)) return CORRUPT;
+    if (holds !== undefined && holds !== call.known && !isIntact(call.keyHash, holds)) {
+      return CORRUPT;
+    }
     const { promised, committed } = fences.of(partitionOf(call.keyHash));
     const refusal = promises.prepare(call, holds, promised);
     if (refusal !== undefined) return refusal;
-    return {
-      kind: 'promised',
-      ...(holds === undefined || isHidden(holds, committed) ? {} : { record: holds }),
-      ...(committed.length === 0 ? {} : { fence: committed }),
-    };
+    const fence = committed.length === 0 ? {} : { fence: committed };
+    if (holds === undefined || isHidden(holds, committed)) return { kind: 'promised', ...fence };
+    return haveSameHeader(holds, call.known)
+      ? { kind: 'promised', header: call.known, ...fence }
+      : { kind: 'promised', record: holds, ...fence };
   }
 }

@@ -262,11 +262,13 @@ class IncomingApply extends IncomingCall implements ApplyCall {
 class IncomingPrepare extends IncomingCall implements PrepareCall {
   readonly ballot: Uint8Array;
   readonly above: Uint8Array;
+  readonly known: Uint8Array;
 
   constructor(host: PeerChannelHost, call: v1.Call, channel: ServerChannel) {
     super(host, call, channel);
     this.ballot = call.version;
     this.above = call.above;
+    this.known = call.record;
   }
 
   onPrepared(_slot: number, answer: PrepareAnswer): void {

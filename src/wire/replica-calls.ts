@@ -156,24 +156,27 @@ export class OutgoingPrepare extends ReplicaOutgoing {
     readonly call: PrepareCall,
     readonly slot: number,
   ) {
-    super(peer, call.deadlineMs, call.key.length);
+    super(peer, call.deadlineMs, call.key.length + call.known.length);
   }
 
   message(id: number, timeoutMs: number): v1.Call.$Properties {
-    const { key, ballot, above, placementVersion, traceparent } = this.call;
+    const { key, known: record, ballot: version, above, placementVersion, traceparent } = this.call;
     const kind = v1.CallKind.CALL_PREPARE;
-    return { id, kind, timeoutMs, key, version: ballot, above, placementVersion, traceparent };
+    return { id, kind, timeoutMs, key, record, version, above, placementVersion, traceparent };
   }
 
-  protected succeeded({ record, fence }: v1.Answer): void {
+  protected succeeded({ record, header, fence }: v1.Answer): void {
     if (fence.length !== 0 && fence.length !== FENCE_BYTES) {
       this.malformed(`a prepare with a fence of ${fence.length} bytes`);
     } else if (record.length > 0 && record.length < HEADER_BYTES) {
       this.malformed(`a prepare with a record of ${record.length} bytes`);
+    } else if (header.length !== 0 && header.length !== HEADER_BYTES) {
+      this.malformed(`a prepare with a header of ${header.length} bytes`);
     } else {
       const answer: PrepareAnswer = {
         kind: 'promised',
         ...(record.length === 0 ? {} : { record }),
+        ...(header.length === 0 ? {} : { header }),
         ...(fence.length === 0 ? {} : { fence }),
       };
       this.call.onPrepared(this.slot, answer);

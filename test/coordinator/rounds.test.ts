@@ -1,200 +1,17 @@
 import { describe, expect, test } from 'vitest';
-import type { NodeCoordinator } from '../../src/coordinator/coordinator.js';
-import type { Operation } from '../../src/coordinator/operation.js';
 import { encodeExpectation } from '../../src/core/expectation.js';
 import { lastVersionOf } from '../../src/core/hlc.js';
+import { LEASE_MS } from '../../src/core/lease.js';
 import { hash32 } from '../../src/core/hash.js';
 import { partitionOf } from '../../src/core/placement.js';
 import { ANSWERED } from '../../src/core/ledger.js';
 import { decodeRecord, encodeRecord, versionOf } from '../../src/core/record.js';
-import { encodeVersion, readVersion, type Version } from '../../src/core/version.js';
-import type { NodeAnswer } from '../../src/io/link.js';
-import { memoryStoreOpener } from '../../src/io/memory-store.js';
-import type {
-  ApplyAnswer,
-  ApplyCall,
-  Peer,
-  PrepareAnswer,
-  ReplicaFailure,
-} from '../../src/io/peer.js';
+import { encodeVersion, readVersion } from '../../src/core/version.js';
 import type { LocalReplica } from '../../src/replica/local-replica.js';
-import {
-  applyOne,
-  IDENTITY,
-  openTestReplica,
-  readOne,
-  START_WALL_MS,
-} from '../replica/fixtures.js';
-import { seededRandom } from '../seeded-random.js';
-import { createVirtualTime, type VirtualClock } from '../virtual-time.js';
-import { bytes, createWorld, getOf, NO_BYTES, operationOf, placementOf, putOf } from './fixture.js';
-
-const NODES = ['n1', 'n2', 'n3'].map((id) => ({ id, zone: 'a' }));
-const CUT: ReplicaFailure = { kind: 'unreachable', code: 'UNAVAILABLE', message: 'cut off' };
-const KEY = bytes('k');
-
-/** Three replicas, and on each node a coordinator with its clock; whoever is cut off is reached by nobody but itself. */
-class Cluster {
-  readonly time = createVirtualTime(START_WALL_MS);
-  readonly clocks = NODES.map(() => this.time.clockWithSkew(0));
-  readonly cut = new Set<string>();
-  prepares = 0;
-  reads = 0;
-  /** Runs before the next call that brings a record to a replica. */
-  beforeApply: (() => void) | undefined;
-  /** Runs before a round hears that its record was taken. */
-  beforeApplied: () => void = () => {};
-  readonly replicas: LocalReplica[] = [];
-  readonly #coordinators: NodeCoordinator[] = [];
-  #logical = 0;
-
-  static async start(): Promise<Cluster> {
-    const cluster = new Cluster();
-    for (const [i, { id }] of NODES.entries()) {
-      const identity = { ...IDENTITY, nodeId: id };
-      const clock = cluster.clocks[i] as VirtualClock;
-      const choices = { identity, clock, random: seededRandom(i + 1), fenceLagMs: 0 };
-      const { replica } = await openTestReplica(memoryStoreOpener(), choices, cluster.time);
-      cluster.replicas.push(replica);
-    }
-    const placement = placementOf(NODES, () => [0, 1, 2]);
-    for (const [i, { id }] of NODES.entries()) {
-      const own = cluster.replicas[i] as LocalReplica;
-      const { coordinator } = createWorld({
-        placement,
-        self: id,
-        time: { ...cluster.time, clock: cluster.clocks[i] as VirtualClock },
-        peerOf: (to) => cluster.#way(id, to),
-        stamp: () => own.stamp(),
-        observe: (version) => void own.hlc.observe(version),
-      });
-      cluster.#coordinators.push(coordinator);
-    }
-    return cluster;
-  }
-
-  /** A stamp of a client whose clock is right. */
-  id(): Version {
-    this.#logical += 1;
-    const wallMs = this.time.clock.wallMs();
-    return { wallMs, logical: this.#logical, writerHi: 9, writerLo: 9 };
-  }
-
-  async run(node: number, operation: Operation & { answers: NodeAnswer[] }): Promise<NodeAnswer> {
-    this.#coordinators[node]?.execute(operation);
-    await this.time.until(() => operation.answers.length > 0, 60_000);
-    return operation.answers[0] as NodeAnswer;
-  }
-
-  put(node: number, value: string, expected: Uint8Array = NO_BYTES, id = this.id()) {
-    return this.run(node, linear(value, expected, id));
-  }
-
-  outcome(node: number, id: Version): Promise<NodeAnswer> {
-    const asked = { level: 'LINEARIZABLE', minVersion: encodeVersion(id) } as const;
-    return this.run(node, operationOf('outcome', KEY, NO_BYTES, asked));
-  }
-
-  plain(node: number, value: string, version = this.id()): Promise<NodeAnswer> {
-    return this.run(node, putOf('k', recordFor(value, version), { receipt: true }));
-  }
-
-  async settle(node: number): Promise<NodeAnswer> {
-    let answer: NodeAnswer | undefined;
-    const deadlineMs = this.time.clock.monotonicMs() + 10_000;
-    const above = this.replicas[node]?.promises.of(KEY, hash32(KEY)) ?? NO_BYTES;
-    void this.#coordinators[node]?.settle(KEY, above, deadlineMs).then((given) => (answer = given));
-    await this.time.until(() => answer !== undefined, 60_000);
-    return answer as unknown as NodeAnswer;
-  }
-
-  /** Of what each replica holds. */
-  async versions(): Promise<Version[]> {
-    const versions: Version[] = [];
-    for (const replica of this.replicas) {
-      const held = await readOne({ replica, time: this.time }, KEY, 'header');
-      if (held?.kind !== 'found') throw new Error(`${replica.nodeId} holds nothing`);
-      versions.push(versionOf(held.header));
-    }
-    return versions;
-  }
-
-  async get(node: number): Promise<string | undefined> {
-    const { code, record } = await this.run(node, getOf('k', { level: 'LINEARIZABLE' }));
-    if (code !== undefined) return code;
-    return valueOf(record);
-  }
-
-  promise(node: number, ballot: Version): Promise<PrepareAnswer> {
-    return new Promise((resolve) => {
-      const call = {
-        key: KEY,
-        keyHash: hash32(KEY),
-        ballot: encodeVersion(ballot),
-        above: NO_BYTES,
-        deadlineMs: Infinity,
-        placementVersion: 1,
-        traceparent: NO_BYTES,
-        onPrepared: (_: number, answer: PrepareAnswer): void => resolve(answer),
-      };
-      this.replicas[node]?.prepare(call, 0);
-      void this.time.settle();
-    });
-  }
-
-  #overheard(call: ApplyCall): ApplyCall {
-    const onApplied = (slot: number, answer: ApplyAnswer): void => {
-      this.beforeApplied();
-      call.onApplied(slot, answer);
-    };
-    return Object.create(call, { onApplied: { value: onApplied } }) as ApplyCall;
-  }
-
-  #way(from: string, to: string): Peer {
-    const peer = this.replicas[NODES.findIndex(({ id }) => id === to)] as LocalReplica;
-    const { cut, time } = this;
-    const isCut = (): boolean => from !== to && (cut.has(from) || cut.has(to));
-    return {
-      nodeId: to,
-      get connected() {
-        return !isCut();
-      },
-      apply: (call, slot) => {
-        this.beforeApply?.();
-        this.beforeApply = undefined;
-        if (isCut()) time.timers.turn(() => call.onApplied(slot, CUT));
-        else peer.apply(call.source === 'accept' ? this.#overheard(call) : call, slot);
-      },
-      read: (call, slot, part) => {
-        this.reads += 1;
-        if (isCut()) time.timers.turn(() => call.onRead(slot, CUT));
-        else peer.read(call, slot, part);
-      },
-      prepare: (call, slot) => {
-        this.prepares += 1;
-        if (isCut()) time.timers.turn(() => call.onPrepared(slot, CUT));
-        else peer.prepare(call, slot);
-      },
-      scan: () => Promise.resolve(CUT),
-      ping: () => Promise.resolve(CUT),
-      ask: () => Promise.resolve(CUT),
-    };
-  }
-}
-
-function recordFor(value: string, version: Version): Uint8Array {
-  return encodeRecord(KEY, { version, tombstone: false, value: bytes(value) });
-}
-
-function linear(value: string, expected: Uint8Array, id: Version) {
-  return operationOf('put', KEY, recordFor(value, id), { level: 'LINEARIZABLE', expect: expected });
-}
-
-function valueOf(record: Uint8Array | undefined): string | undefined {
-  const fields = record === undefined ? undefined : decodeRecord(record);
-  if (fields === undefined || fields.tombstone) return undefined;
-  return Buffer.from(fields.value).toString();
-}
+import { applyOne } from '../replica/fixtures.js';
+import { type VirtualClock } from '../virtual-time.js';
+import { bytes, getOf, NO_BYTES, operationOf, putOf } from './fixture.js';
+import { Cluster, KEY, NODES, recordFor, valueOf } from './rounds-cluster.js';
 
 const expectValue = (value: string): Uint8Array =>
   encodeExpectation({ kind: 'value', value: bytes(value) });
@@ -332,6 +149,28 @@ describe('LINEARIZABLE requests', () => {
     });
     await Promise.all(increments);
     expect(await cluster.get(0)).toBe('12');
+  });
+
+  test('are not sent what they chose themselves, and find what another node has chosen since', async () => {
+    const cluster = await Cluster.start();
+    const write = async (node: number, value: string, before: string) => {
+      // So that no lease saves the prepare.
+      await cluster.time.advance(LEASE_MS);
+      cluster.prepares = 0;
+      cluster.sent = 0;
+      const { result } = await cluster.put(node, value, expectValue(before));
+      return [result, cluster.prepares, cluster.sent];
+    };
+    await cluster.put(0, 'a');
+    expect(await write(0, 'b', 'a')).toEqual([ANSWERED.applied, 2, 0]);
+    expect(await write(1, 'c', 'b')).toEqual([ANSWERED.applied, 2, 2]);
+    expect(await write(0, 'd', 'c')).toEqual([ANSWERED.applied, 2, 2]);
+    expect(await write(1, 'e', 'c')).toEqual([ANSWERED.lost, 2, 2]);
+    expect(await write(1, 'e', 'd')).toEqual([ANSWERED.applied, 2, 0]);
+    cluster.cut.add('n1');
+    expect(await write(1, 'f', 'e')).toEqual([ANSWERED.applied, 2, 0]);
+    cluster.cut.clear();
+    expect(await write(0, 'g', 'f')).toEqual([ANSWERED.applied, 2, 2]);
   });
 
   test('save the prepare while one node keeps writing a key, and lose the lease to another', async () => {

@@ -7,6 +7,7 @@ import type {
   ApplyCall,
   ApplySource,
   PrepareAnswer,
+  PrepareCall,
   ReadAnswer,
   ReadCall,
   ReplicaScan,
@@ -170,14 +171,16 @@ export async function prepareOne(
   { replica, time }: TestReplica,
   key: Uint8Array,
   ballot: Uint8Array,
-  above: Uint8Array = new Uint8Array(0),
+  named: Partial<Pick<PrepareCall, 'above' | 'known'>> = {},
 ): Promise<PrepareAnswer | undefined> {
   let given: PrepareAnswer | undefined;
   const call = {
     key,
     keyHash: hash32(key),
     ballot,
-    above,
+    above: new Uint8Array(0),
+    known: new Uint8Array(0),
+    ...named,
     deadlineMs: Number.POSITIVE_INFINITY,
     placementVersion: 1,
     traceparent: new Uint8Array(0),

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { nextVersion } from '../../src/core/hlc.js';
 import { LEASE_MS } from '../../src/core/lease.js';
-import { encodeRecord, versionOf } from '../../src/core/record.js';
+import { encodeRecord, headerOf, versionOf } from '../../src/core/record.js';
 import { encodeVersion, readVersion, type Version } from '../../src/core/version.js';
 import { memoryStoreOpener } from '../../src/io/memory-store.js';
 import type { ApplySource, PrepareAnswer } from '../../src/io/peer.js';
@@ -51,6 +51,31 @@ describe('a promised ballot', () => {
       kind: 'promised',
       record,
     });
+  });
+
+  test('is answered with the header that was asked with, where that is what is on disk', async () => {
+    const expiring = { tombstone: false, value: bytes('v'), expiresAtMs: START_WALL_MS + 1_000 };
+    const records = [
+      recordOf(KEY, 1),
+      encodeRecord(KEY, { ...expiring, version: at(START_WALL_MS + 1) }),
+    ];
+    for (const record of records) {
+      const disk = memoryStoreOpener();
+      const before = await openTestReplica(disk);
+      await applyOne(before, KEY, record);
+      const header = headerOf(record);
+      const told = { kind: 'promised', header };
+      expect(await prepareOne(before, KEY, ballotAt(10), { known: header })).toEqual(told);
+      await closeReplica(before);
+      const after = await openTestReplica(disk);
+      expect(await prepareOne(after, KEY, ballotAt(11), { known: header })).toEqual(told);
+      await applyOne(after, KEY, recordOf(KEY, 12));
+      const newer = Uint8Array.from(recordOf(KEY, 12));
+      const now = await prepareOne(after, KEY, ballotAt(13), { known: header });
+      expect(now).toEqual({ kind: 'promised', record: newer });
+      const other = await prepareOne(after, bytes('other'), ballotAt(13), { known: header });
+      expect(other).toEqual({ kind: 'promised' });
+    }
   });
 
   test('keeps everything below it out, wherever it comes from, and lets in what is not', async () => {
@@ -121,7 +146,7 @@ describe('a ballot far ahead of the clock', () => {
   test('is promised next to what another replica has answered with, and no further', async () => {
     const node = await openTestReplica(memoryStoreOpener());
     const far = 60_000;
-    const named = (atMs: number) => prepareOne(node, KEY, ballotAt(atMs), ballotAt(far));
+    const named = (atMs: number) => prepareOne(node, KEY, ballotAt(atMs), { above: ballotAt(far) });
     expect(await named(far + 2)).toMatchObject({ code: 'CLOCK_DRIFT' });
     expect(await named(far + 1)).toMatchObject({ kind: 'promised' });
     expect(node.replica.hlc.latest.wallMs).toBeLessThanOrEqual(START_WALL_MS + MAX_DRIFT_MS);

@@ -32,6 +32,7 @@ class Acceptor {
       keyHash: KEY_HASH,
       ballot,
       above: NO_FENCE,
+      known: NO_FENCE,
       deadlineMs: 0,
       placementVersion: 1,
       traceparent: NO_FENCE,

@@ -44,6 +44,7 @@ export type PeerMessage =
       readonly key: Uint8Array;
       readonly ballot: Uint8Array;
       readonly above: Uint8Array;
+      readonly known: Uint8Array;
       readonly placementVersion: number;
     }
   | { readonly kind: 'replica-scan'; readonly scan: ReplicaScan }
@@ -134,9 +135,10 @@ export function createSimPeer(
       const key = Uint8Array.from(call.key);
       const ballot = Uint8Array.from(call.ballot);
       const above = Uint8Array.from(call.above);
+      const known = Uint8Array.from(call.known);
       const { placementVersion } = call;
-      const message: PeerMessage = { kind: 'prepare', key, ballot, above, placementVersion };
-      ask(message, CALL_BYTES + key.length, call.deadlineMs, (answer) =>
+      const message: PeerMessage = { kind: 'prepare', key, ballot, above, known, placementVersion };
+      ask(message, CALL_BYTES + key.length + known.length, call.deadlineMs, (answer) =>
         call.onPrepared(slot, answer as PrepareAnswer),
       );
     },
@@ -278,6 +280,7 @@ class ArrivedPrepare implements PrepareCall {
   readonly keyHash: number;
   readonly ballot: Uint8Array;
   readonly above: Uint8Array;
+  readonly known: Uint8Array;
   readonly placementVersion: number;
   readonly traceparent = NO_BYTES;
 
@@ -291,6 +294,7 @@ class ArrivedPrepare implements PrepareCall {
     this.keyHash = hash32(message.key);
     this.ballot = message.ballot;
     this.above = message.above;
+    this.known = message.known;
     this.placementVersion = message.placementVersion;
   }
 

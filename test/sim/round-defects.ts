@@ -1,7 +1,13 @@
 import { ANSWERED } from '../../src/core/ledger.js';
 import { decodeRecord, versionOf } from '../../src/core/record.js';
 import type { Version } from '../../src/core/version.js';
-import type { ApplyAnswer, ApplyCall, Peer, PrepareAnswer } from '../../src/io/peer.js';
+import type {
+  ApplyAnswer,
+  ApplyCall,
+  Peer,
+  PrepareAnswer,
+  PrepareCall,
+} from '../../src/io/peer.js';
 import { ALL_PROMISES } from '../../src/replica/layout.js';
 import type { KnownDefect } from './defects.js';
 import type { SimProcess } from './process.js';
@@ -67,7 +73,6 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
     name: 'a promise is not on disk',
     laws: 'h',
     nodes: 3,
-    shownBy: 2,
     // Nodes are there again before a round is over: one that is away for longer seldom meets it between its halves.
     faults: ['quick-crash'],
     workloads: ['linear'],
@@ -103,6 +108,23 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
     },
   },
   {
+    name: 'a replica says that it holds what a coordinator knows, whatever it holds',
+    laws: 'h',
+    shownBy: 3,
+    workloads: ['linear'],
+    shape: CROWDED,
+    node({ replica }) {
+      const prepare = replica.prepare.bind(replica);
+      replica.prepare = (call, slot) => {
+        const onPrepared = (_: number, answer: PrepareAnswer): void => {
+          const agrees = answer.kind === 'promised' && call.known.length > 0;
+          call.onPrepared(slot, agrees ? { kind: 'promised', header: call.known } : answer);
+        };
+        prepare(Object.create(call, { onPrepared: { value: onPrepared } }) as PrepareCall, slot);
+      };
+    },
+  },
+  {
     name: 'what is below a promise is applied, unless a round proposes it',
     laws: 'h',
     shownBy: 4,
@@ -116,6 +138,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a LINEARIZABLE read does not write back what it answers',
     laws: 'h',
+    shownBy: 2,
     workloads: ['linear'],
     ...LOSSY,
     peer: (peer) => withoutApplying(peer, ({ source }) => source === 'copy'),
@@ -142,7 +165,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'ballots are used again',
     laws: 'h',
-    shownBy: 26,
+    shownBy: 38,
     workloads: ['linear'],
     shape: CROWDED,
     node({ replica }) {
@@ -161,7 +184,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'the id of a request is forgotten with its first attempt',
     laws: 'h',
-    shownBy: 5,
+    shownBy: 2,
     workloads: ['linear'],
     shape: CROWDED,
     linker(linker) {
@@ -190,13 +213,11 @@ function countedTwice(): Pick<KnownDefect, 'node' | 'peer'> {
     node({ replica }) {
       const prepare = replica.prepare.bind(replica);
       replica.prepare = (call, slot) => {
-        const { key, keyHash, ballot, above, deadlineMs, placementVersion, traceparent } = call;
-        const terms = { key, keyHash, ballot, above, deadlineMs, placementVersion, traceparent };
         const onPrepared = (_: number, answer: PrepareAnswer): void => {
           promised.answered(call, answer);
           call.onPrepared(slot, answer);
         };
-        prepare({ ...terms, onPrepared }, 0);
+        prepare(Object.create(call, { onPrepared: { value: onPrepared } }) as PrepareCall, 0);
       };
       const itself = wrapPeer(replica, { apply: replica.apply.bind(replica) });
       const told = retold(itself, (call, answer) => {

@@ -8,7 +8,13 @@ import { clusterIdOf } from '../../src/core/cluster-id.js';
 import { DEFAULT_LIMITS, DEFAULT_MAX_DRIFT_MS, type Limits } from '../../src/core/limits.js';
 import type { Rumour } from '../../src/core/membership.js';
 import type { Member } from '../../src/core/placement.js';
-import { compareRecords, encodeRecord, headerOf, versionOf } from '../../src/core/record.js';
+import {
+  compareRecords,
+  encodeRecord,
+  haveSameHeader,
+  headerOf,
+  versionOf,
+} from '../../src/core/record.js';
 import { compareVersions, readVersion, type Version } from '../../src/core/version.js';
 import { systemClock } from '../../src/io/clock.js';
 import type { NodeAnswer, NodeFailure, NodePage, NodeScan, Welcome } from '../../src/io/link.js';
@@ -241,7 +247,11 @@ export class FakeReplica implements Peer {
         slot,
         this.failure ?? {
           kind: 'promised',
-          ...(record === undefined ? {} : { record }),
+          ...(record === undefined
+            ? {}
+            : haveSameHeader(record, call.known)
+              ? { header: call.known }
+              : { record }),
           ...(this.fence === undefined ? {} : { fence: this.fence }),
         },
       );

@@ -10,6 +10,7 @@ import type {
   ApplySource,
   Lives,
   PrepareAnswer,
+  PrepareCall,
   ReadAnswer,
   ReadCall,
   ReplicaScan,
@@ -247,21 +248,34 @@ describe('a replica over the wire', () => {
     const prepare = (
       key: string,
       asked: Uint8Array,
-      above: Uint8Array = EMPTY,
+      named: Partial<Pick<PrepareCall, 'above' | 'known'>> = {},
     ): Promise<PrepareAnswer> =>
       new Promise((resolve) => {
         const { keyHash, deadlineMs, placementVersion, traceparent } = attempt;
         const onPrepared = (_: number, answer: PrepareAnswer): void => resolve(answer);
-        const call = { above, keyHash, deadlineMs, placementVersion, traceparent, onPrepared };
-        peer.prepare({ ...call, key: text(key), ballot: asked }, 0);
+        const call = { keyHash, deadlineMs, placementVersion, traceparent, onPrepared };
+        const facts = { ...call, above: EMPTY, known: EMPTY, ...named };
+        peer.prepare({ ...facts, key: text(key), ballot: asked }, 0);
       });
     expect(await prepare('k', ballot)).toEqual({ kind: 'promised', record });
     remote.replica.fence = fence;
-    expect(await prepare('other', ballot, fence)).toEqual({ kind: 'promised', fence });
+    expect(await prepare('other', ballot, { above: fence })).toEqual({ kind: 'promised', fence });
     expect(remote.replica.ballots).toEqual([
       { ballot, above: EMPTY },
       { ballot, above: Uint8Array.from(fence) },
     ]);
+    const header = headerOf(record);
+    expect(await prepare('k', ballot, { known: header })).toEqual({
+      kind: 'promised',
+      header,
+      fence,
+    });
+    const other = headerOf(recordOf('k', 'other', 5));
+    expect(await prepare('k', ballot, { known: other })).toEqual({
+      kind: 'promised',
+      record,
+      fence,
+    });
     const refused = { kind: 'refused', code: 'REFUSED', message: 'promised' } as const;
     remote.replica.failure = { ...refused, promised: fence };
     expect(await prepare('k', ballot)).toEqual({ ...refused, promised: fence });
@@ -273,7 +287,10 @@ describe('a replica over the wire', () => {
     const message = 'version: 3 bytes, a ballot has 16';
     expect(await prepare('k', text('odd'))).toEqual({ ...malformed, message });
     const above = 'above: 3 bytes, it must be 16, or 0 for none';
-    expect(await prepare('k', ballot, text('odd'))).toEqual({ ...malformed, message: above });
+    expect(await prepare('k', ballot, { above: text('odd') })).toEqual({
+      ...malformed,
+      message: above,
+    });
   });
 
   test('asks, and says who does', async () => {
