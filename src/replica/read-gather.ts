@@ -30,8 +30,8 @@ interface ReadGroup {
 }
 
 /**
- * Reads that come in one turn share one read of the store, and a header that memory knows needs none. They see what is synced and nothing else, because the store shows
- * a batch when it is, and one record of a key or another, never parts of two.
+ * Reads that come in one turn share one read of the store, and a header that memory knows needs none. They see what is synced and
+ * nothing else, because the store shows a batch when it is, and one record of a key or another, never parts of two.
  */
 export class ReadGather {
   readonly #store: Store;

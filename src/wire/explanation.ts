@@ -1,6 +1,12 @@
 import { isExpired } from '../core/expiry.js';
 import { isHidden, NO_FENCE } from '../core/fence.js';
-import { compareRecords, decodeRecord, formatDigest, isTombstone } from '../core/record.js';
+import {
+  compareRecords,
+  decodeRecord,
+  formatDigest,
+  isTombstone,
+  versionOf,
+} from '../core/record.js';
 import { compareVersions } from '../core/version.js';
 import { partitionOf } from '../core/placement.js';
 import type { ReadAnswer } from '../io/peer.js';
@@ -62,7 +68,13 @@ function explainCopy(
   if (answer.kind !== 'found') {
     return { ...nothing, result: answer.kind, reason: `${answer.code}: ${answer.message}` };
   }
-  const record = answer.record ?? answer.header;
+  const { record, header } = answer;
+  // Of a comparison only the header is known, which says nothing of sizes, expiry or what else follows it.
+  if (record === undefined) {
+    const version = versionOf(header);
+    const digest = formatDigest(header);
+    return { ...nothing, result: 'found', version, digest, tombstone: isTombstone(header) };
+  }
   const fields = decodeRecord(record);
   if (fields === undefined) {
     return { ...nothing, result: 'failed', reason: 'RECORD_CORRUPT: the record cannot be decoded' };
