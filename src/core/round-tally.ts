@@ -20,7 +20,8 @@ import { compareBytesAt, VERSION_BYTES } from './version.js';
  *
  * Promises need not be named by the accept that relies on them, though replicas may forget: who is refilled is given promises along
  * with values, by so many replicas that one of those is among them whose answers were counted beside its own, as
- * core/replica-groups.ts argues for values.
+ * core/replica-groups.ts argues for values. What it holds below one of them it only has a copy of, and abstains on
+ * (replica/promises.ts).
  */
 
 /** Counts what replicas answer to a prepare. Pure; each slot is told of once. */

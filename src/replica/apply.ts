@@ -25,7 +25,7 @@ export interface HeldKey {
  * The one `apply`: whatever brought the record (a write, a hint, read repair, anti-entropy, a rebalance), it is kept when it
  * wins over what the replica holds, by the merge rule of core/record.ts, unless a fence is above it or a ballot that the replica
  * has promised. Whoever adds a condition on writes adds it here. What loses is only looked at, so a retry of what is held is
- * answered as before, whatever fences and promises say.
+ * answered as before, whatever fences and promises say, unless what is held is in doubt.
  */
 export function applyRecord(
   held: HeldKey,
@@ -35,7 +35,9 @@ export function applyRecord(
 ): 'taken' | 'kept' | ReplicaFailure {
   const { record, keyHash } = call;
   const holds = held.winner ?? held.stored;
-  if (holds !== undefined && compareRecords(record, holds) <= 0) return 'kept';
+  if (holds !== undefined && compareRecords(record, holds) <= 0) {
+    return promises.judgeHeld(call) ?? 'kept';
+  }
   if (call.source === 'copy' && fences.hides(keyHash, record)) {
     // It is equal to the absence that is here; nothing is gained by a tombstone that would be dropped again.
     if (holds === undefined || fences.hides(keyHash, holds)) return 'kept';

@@ -134,7 +134,7 @@ export class LocalReplica implements Peer {
 
   constructor(options: LocalReplicaOptions, folder: DataFolder, trees: Trees) {
     const { clock, timers, log, maxDriftMs } = options;
-    const { longestRequestMs = DEFAULT_TEMPO.longestRequestMs } = options;
+    const { longestRequestMs, fenceLagMs } = { ...DEFAULT_TEMPO, ...options };
     this.nodeId = options.identity.nodeId;
     this.#options = options;
     this.#folder = folder;
@@ -207,7 +207,7 @@ export class LocalReplica implements Peer {
       ask: (kind, request, deadlineMs) => this.#asks.ask(kind, request, deadlineMs),
     };
     this.introductions.answerOn(this);
-    this.promiseAnswers = new PromiseAnswers(this, this.#commit);
+    this.promiseAnswers = new PromiseAnswers(this, this.#commit, folder.store);
     this.compared.answerOn(this);
     this.fences = new Fences({
       table,
@@ -217,7 +217,7 @@ export class LocalReplica implements Peer {
       sweeper: this.sweeper,
       clock,
       log,
-      fenceLagMs: options.fenceLagMs ?? DEFAULT_TEMPO.fenceLagMs,
+      fenceLagMs,
     });
     this.fences.answerOn(this);
     this.hints = new Hints({
@@ -289,7 +289,8 @@ export class LocalReplica implements Peer {
     part: 'record' | 'header',
     closed: ReplicaFailure | undefined,
   ): void {
-    const refusal = closed ?? this.#door.judgeCall(call) ?? this.#reads.read(call, slot, part);
+    const judged = closed ?? this.#door.judgeCall(call) ?? this.promises.judgeHeld(call);
+    const refusal = judged ?? this.#reads.read(call, slot, part);
     if (refusal !== undefined) this.#nextTurn.run(() => call.onRead(slot, refusal));
   }
 

@@ -1,21 +1,34 @@
 import { hash32 } from '../core/hash.js';
+import { allPartitions } from '../core/partition-set.js';
+import { isIntact, VERSION_AT } from '../core/record.js';
+import { compareBytesAt, VERSION_BYTES } from '../core/version.js';
 import type { AskReply, AskRequest } from '../io/peer-asks.js';
+import type { Store } from '../io/store.js';
 import type { AnsweringReplica } from './ask-handlers.js';
 import type { GroupCommit } from './group-commit.js';
+import { recordKey } from './layout.js';
+import { lookUp, type Lookup } from './lookup.js';
 import type { Promises, StoredPromise } from './promises.js';
 
 const MOST_AT_ONCE = 2_048;
 const MOST_BYTES = 192 * 1024;
+const NO_KEY = new Uint8Array(0);
 
 /** The promises of this replica as a replica takes them over that has forgotten its own. */
 export class PromiseAnswers {
   readonly #promises: Promises;
   readonly #commit: GroupCommit;
+  readonly #store: Store;
 
   /** Has the replica answer with it what is asked of promises. */
-  constructor(replica: AnsweringReplica & { readonly promises: Promises }, commit: GroupCommit) {
+  constructor(
+    replica: AnsweringReplica & { readonly promises: Promises },
+    commit: GroupCommit,
+    store: Store,
+  ) {
     this.#promises = replica.promises;
     this.#commit = commit;
+    this.#store = store;
     replica.answer('promises', async (request) => this.#list(request));
   }
 
@@ -39,13 +52,42 @@ export class PromiseAnswers {
     this.#promises.setAside();
   }
 
-  /** Keeps these from now on, beside those that it had itself; durable when it resolves. Rejects with a KvError. */
+  /**
+   * Keeps these from now on, beside those that it had itself, but for what is already held at or above them; durable when it
+   * resolves. A copy from below one of them has been taken without regard to it, and is in doubt. Rejects with a KvError.
+   */
   async adopt(adopted: readonly StoredPromise[]): Promise<void> {
+    const all = [...this.#promises.sorted(allPartitions(), NO_KEY), ...adopted];
+    const kept: StoredPromise[] = [];
+    for (let at = 0; at < all.length; at += MOST_AT_ONCE) {
+      const some = all.slice(at, at + MOST_AT_ONCE);
+      const held = await lookUp(
+        this.#store,
+        some.map(({ key }) => recordKey(key)),
+      );
+      for (const [i, { key, ballot }] of some.entries()) {
+        const record = held[i];
+        if (isAtOrAbove(key, record, ballot)) continue;
+        kept.push({ key, ballot, isInDoubt: record !== undefined });
+      }
+    }
     this.#promises.enforce();
-    if (adopted.length === 0) return;
-    for (const { key, ballot } of adopted) this.#promises.raise(key, hash32(key), ballot);
+    for (const { key, ballot, isInDoubt } of kept) {
+      const keyHash = hash32(key);
+      this.#promises.raise(key, keyHash, ballot);
+      if (isInDoubt === true) this.#promises.doubt(key, keyHash);
+    }
+    if (kept.length === 0) return;
     await this.#commit.change((batch) => {
-      for (const { key } of adopted) this.#promises.write(batch, key, hash32(key));
+      for (const { key } of kept) this.#promises.write(batch, key, hash32(key));
     });
   }
+}
+
+function isAtOrAbove(key: Uint8Array, record: Lookup, ballot: Uint8Array): boolean {
+  return (
+    record instanceof Uint8Array &&
+    isIntact(hash32(key), record) &&
+    compareBytesAt(record, VERSION_AT, ballot, 0, VERSION_BYTES) >= 0
+  );
 }

@@ -17,6 +17,8 @@ import { seal, unseal } from './meta.js';
 /** Beyond that many keys nothing more is promised: one takes about 200 bytes of memory. */
 const MAX_PROMISES = 262_144;
 const MAX_KEPT_OUT = 10_000;
+/** On disk after a ballot below which a copy is held. */
+const IN_DOUBT = Uint8Array.of(1);
 const LOADED_AT_ONCE = 1_000;
 
 const OVERLOADED = refused(
@@ -35,6 +37,8 @@ interface Promised {
   next: Promised | undefined;
   /** Whether it was as it is at the last look at what is unsettled. */
   isOld: boolean;
+  /** What is held came as a copy from below the promise: {@link Promises.doubt}. */
+  isInDoubt: boolean;
 }
 
 /**
@@ -56,7 +60,11 @@ export class Promises {
 
   constructor(stored: readonly StoredPromise[] = [], judgeBallot: JudgeBallot = () => undefined) {
     this.#judgeBallot = judgeBallot;
-    for (const { key, ballot } of stored) this.raise(key, hash32(key), ballot);
+    for (const { key, ballot, isInDoubt } of stored) {
+      const keyHash = hash32(key);
+      this.raise(key, keyHash, ballot);
+      if (isInDoubt === true) this.doubt(key, keyHash);
+    }
   }
 
   get size(): number {
@@ -96,6 +104,28 @@ export class Promises {
 
   enforce(): void {
     this.#isEnforced = true;
+  }
+
+  /**
+   * A copy of what is held may have been taken in spite of the promise, by a replica that had forgotten it. Then this replica has not
+   * accepted what it holds, and a round that relies on the promise may not have seen it: it must not be counted among those that
+   * hold it. Lasts, over restarts too, until a record at or above the promise is taken; a round is due.
+   */
+  doubt(key: Uint8Array, keyHash: number): void {
+    const promised = this.#find(key, keyHash);
+    if (promised === undefined) return;
+    promised.isInDoubt = true;
+    promised.isOld = true;
+  }
+
+  /** Why what is held of the key cannot be answered, nor said to be held; undefined: it can. */
+  judgeHeld(call: {
+    readonly key: Uint8Array;
+    readonly keyHash: number;
+  }): ReplicaFailure | undefined {
+    if (this.#size === 0 || !this.#isEnforced) return undefined;
+    const promised = this.#find(call.key, call.keyHash);
+    return promised?.isInDoubt === true ? beaten(promised.ballot) : undefined;
   }
 
   /** Why a record that would win over what is held (`holds`, a header or more) is not taken; undefined: it may be. */
@@ -178,6 +208,7 @@ export class Promises {
         ballot: Uint8Array.from(ballot),
         next,
         isOld: false,
+        isInDoubt: false,
       });
       this.#size += 1;
     } else if (compareBytesAt(ballot, 0, known.ballot, 0, VERSION_BYTES) > 0) {
@@ -188,10 +219,11 @@ export class Promises {
 
   /** What memory has of the key goes into the batch. */
   write(batch: StoreBatch, key: Uint8Array, keyHash: number): void {
-    const ballot = this.of(key, keyHash);
-    if (ballot === undefined) return;
+    const promised = this.#find(key, keyHash);
+    if (promised === undefined) return;
     const at = promiseKey(key);
-    batch.put(at, seal(at, ballot));
+    const { ballot, isInDoubt } = promised;
+    batch.put(at, seal(at, isInDoubt ? Buffer.concat([ballot, IN_DOUBT]) : ballot));
   }
 
   /** In the batch with a record, the promise that it fulfils goes. */
@@ -261,6 +293,8 @@ export interface UnsettledKey {
 export interface StoredPromise {
   readonly key: Uint8Array;
   readonly ballot: Uint8Array;
+  /** {@link Promises.doubt}; absent: no. */
+  readonly isInDoubt?: boolean;
 }
 
 /** The promises on disk. Rejects with STORE_FAILED when one of them is not what was written. */
@@ -272,14 +306,16 @@ export async function loadPromises(store: Store): Promise<StoredPromise[]> {
       const entries = await cursor.next(LOADED_AT_ONCE);
       if (entries.length === 0) return promises;
       for (const [storeKey, sealed] of entries) {
-        const ballot = unseal(storeKey, sealed);
-        if (ballot?.length !== VERSION_BYTES) {
+        const stored = unseal(storeKey, sealed);
+        const doubtBytes = (stored?.length ?? 0) - VERSION_BYTES;
+        if (stored === undefined || (doubtBytes !== 0 && doubtBytes !== IN_DOUBT.length)) {
           throw new KvError(
             'STORE_FAILED',
             'the data folder is damaged: a promise of a ballot fails its checksum',
           );
         }
-        promises.push({ key: userKeyOf(storeKey), ballot });
+        const ballot = stored.subarray(0, VERSION_BYTES);
+        promises.push({ key: userKeyOf(storeKey), ballot, isInDoubt: doubtBytes > 0 });
       }
     }
   } finally {

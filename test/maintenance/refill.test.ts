@@ -6,7 +6,20 @@ import { isReplicaFailure } from '../../src/io/peer.js';
 import { Refill } from '../../src/maintenance/refill.js';
 import { segmentEntryKey } from '../../src/replica/layout.js';
 import { createFaultyDisk } from '../replica/faulty-disk.js';
-import { applyCall, bytes, recordOf, START_WALL_MS } from '../replica/fixtures.js';
+import { memoryStoreOpener } from '../../src/io/memory-store.js';
+import {
+  applyCall,
+  applyOne,
+  bytes,
+  closeReplica,
+  IDENTITY,
+  openTestReplica,
+  prepareOne,
+  readOne,
+  recordOf,
+  START_WALL_MS,
+  type TestReplica,
+} from '../replica/fixtures.js';
 import { wrapPeer } from '../sim/wrap.js';
 import { ALL_PARTITIONS, put, ThreeReplicas } from './three-replicas.js';
 
@@ -81,5 +94,60 @@ describe('a refill', () => {
     expect(await three.finish(refill.from(three.far(1), ALL_PARTITIONS))).toBeUndefined();
     expect(await three.finish(refill.finish())).toBeUndefined();
     expect(await three.contents(0)).toEqual(new Map());
+  });
+
+  test('does not vote for a copy from below a promise that another round relies on', async () => {
+    const disk = memoryStoreOpener();
+    const three = await ThreeReplicas.open(disk);
+    const [forgot, promiser, holder] = [0, 1, 2].map((node) => ({
+      time: three.time,
+      replica: three.of(node),
+    })) as [TestReplica, TestReplica, TestReplica];
+    // A round whose ballot this one and the replica that forgot have promised: neither had seen what the third holds.
+    const ballot = encodeVersion({
+      wallMs: START_WALL_MS + 20,
+      logical: 0,
+      writerHi: 0,
+      writerLo: 1,
+    });
+    const low = recordOf(bytes(KEY), 10);
+    await applyOne(holder, bytes(KEY), low, { source: 'accept' });
+    expect(await prepareOne(promiser, bytes(KEY), ballot)).toEqual({ kind: 'promised' });
+
+    const { clock, timers } = three.time;
+    const self = forgot.replica;
+    const { fences, sweeper, promiseAnswers: promises } = self;
+    const ports = { self, fences, promises, sweeper, clock, timers, placementVersion: () => 1 };
+    const refill = new Refill(ports, new AbortController().signal);
+    expect(await three.finish(refill.from(promiser.replica, ALL_PARTITIONS))).toBeUndefined();
+    expect(await three.finish(refill.from(holder.replica, ALL_PARTITIONS))).toBeUndefined();
+    expect(await three.finish(refill.finish())).toBeUndefined();
+    expect([...(await three.contents(0)).keys()]).toEqual([KEY]);
+
+    const abstains = async (node: TestReplica): Promise<void> => {
+      const refusal = { kind: 'refused', promised: ballot };
+      for (const part of ['header', 'record'] as const) {
+        expect(await readOne(node, bytes(KEY), part)).toMatchObject(refusal);
+      }
+      for (const source of ['write', 'accept', 'copy'] as const) {
+        expect(await applyOne(node, bytes(KEY), low, { source })).toMatchObject(refusal);
+      }
+    };
+    await abstains(forgot);
+    await closeReplica(forgot);
+    const restarted = await openTestReplica(disk, { identity: IDENTITY }, three.time);
+    await abstains(restarted);
+
+    // The round goes on, and is chosen without the copy.
+    const high = recordOf(bytes(KEY), 20);
+    for (const node of [promiser, holder, restarted]) {
+      const applied = await applyOne(node, bytes(KEY), high, { source: 'accept' });
+      expect(applied).toEqual({ kind: 'applied' });
+    }
+    expect(await readOne(restarted, bytes(KEY))).toMatchObject({ kind: 'found' });
+    expect(await applyOne(restarted, bytes(KEY), low)).toMatchObject({ kind: 'kept' });
+    await closeReplica(restarted);
+    const again = await openTestReplica(disk, { identity: IDENTITY }, three.time);
+    expect(await readOne(again, bytes(KEY))).toMatchObject({ kind: 'found' });
   });
 });
