@@ -22,6 +22,8 @@ const WRITER_BYTES = VERSION_BYTES - WRITER_AT;
  * - A writer id is drawn at every start and shared by nobody, so no other process ever proposes in the interval, and b2 is
  *   stamped by the clock of the node, so no ballot is used twice. Plain writes that the node stamps for others share the id, so
  *   they are refused as well.
+ * - A replica that forgot a lease, or cannot read the record any more, hears of it from the others like of any promise, before it
+ *   votes for what the lease kept out there (maintenance/refill.ts, maintenance/mend.ts).
  *
  * It is a lease of ballots, not of time, so it is safe whatever clocks do, and nobody waits for its end: another coordinator prepares
  * a ballot beyond it, which beats b2. To keep ballots from running ahead of clocks, a record is leased only when the same

@@ -41,8 +41,8 @@ export interface ExchangeOptions {
   /** Whether the node has work in the foreground: then the exchange rests now and then (pace.ts). Default: never. */
   readonly busy?: () => boolean;
   readonly signal?: AbortSignal;
-  /** The own replica holds this key and the peer has nothing, which is no tombstone that a fence has passed. */
-  readonly onHeldAlone?: (partition: number, key: Uint8Array, header: Uint8Array) => void;
+  /** Called for each key on which the two differ, before anything of it is copied. */
+  readonly onDifference?: (partition: number, difference: KeyDifference) => void;
   /** Called for each partition that has been looked through. */
   readonly onProgress?: (progress: ExchangeProgress) => void;
 }
@@ -182,11 +182,12 @@ class Findings {
 
   /** Counts the differences, and picks those that are to be copied. */
   toCopy(found: Found, keys: readonly KeyDifference[]): KeyDifference[] {
-    const { copies = 'both', onHeldAlone } = this.#options;
+    const { copies = 'both', onDifference } = this.#options;
     const fence = this.#options.fenceOf?.(found.partition) ?? NO_FENCE;
-    return keys.filter(({ key, winner, header, losing, fenced }) => {
+    return keys.filter((difference) => {
+      const { winner, header, losing, fenced } = difference;
       found.differing += 1;
-      if (winner === 'own' && losing === undefined) onHeldAlone?.(found.partition, key, header);
+      onDifference?.(found.partition, difference);
       if (isAtOrBelow(losing ?? header, fence)) found.belowFence += 1;
       if (copies === 'look' || (copies === 'pull' && winner === 'own')) {
         found.left += 1;

@@ -1,5 +1,6 @@
 import { compareFences, isAtOrBelow, NO_FENCE } from '../core/fence.js';
 import { compareKeys } from '../core/key-range.js';
+import { leaseRefuses } from '../core/lease.js';
 import { addPartition, emptyPartitionSet, hasPartition } from '../core/partition-set.js';
 import { partitionOf, type Placement } from '../core/placement.js';
 import { compareRecords, isIntact, VERSION_AT } from '../core/record.js';
@@ -50,8 +51,9 @@ export interface MendingOptions {
  *   is asked here, or never has. Of the process before this one nothing is known but how long a request may take.
  * - *What was promised.* Ballots that nothing has followed are kept apart from records. What the lost record itself promised, as the
  *   one that fulfilled a promise, is found as with values: a majority promised that ballot, and one of it is asked, which tells it or
- *   holds a record that followed it. And nothing is put in below a promise, neither one that others tell nor the own: a round has
- *   counted on that this replica would not take it. That round, or the one that settles the promise, brings what can be put in.
+ *   holds a record that followed it. And nothing is put in below a promise, neither one that others tell nor the own, nor what a
+ *   lease of theirs keeps out (core/lease.ts): a round has counted on that this replica would not take it. That round, or the one
+ *   that settles the promise, brings what can be put in.
  *   Of two replicas the other one is in every majority: it has told each round what is now put in here, and itself refuses what is
  *   below its promise; and no round can be settled without this one. So there promises are not looked at.
  */
@@ -163,11 +165,18 @@ async function mendOne(
   if (group.others.length === 1) return replica.sweeper.mend(key, keyHash, record);
   const promises = [replica.promises.of(key, keyHash), ...heard.map(({ promised }) => promised)];
   if (promises.some((ballot) => ballot !== undefined && isBelow(record, ballot))) return false;
+  if (heard.some(({ answer }) => isLeasedFrom(answer, record))) return false;
   return replica.sweeper.mend(key, keyHash, record);
 }
 
 function isBelow(record: Uint8Array | undefined, ballot: Uint8Array): boolean {
   return record === undefined || compareBytesAt(record, VERSION_AT, ballot, 0, VERSION_BYTES) < 0;
+}
+
+/** Whether what the replica holds keeps the record out there, and this one may have held the same. */
+function isLeasedFrom(answer: ReadAnswer, record: Uint8Array | undefined): boolean {
+  if (answer.kind !== 'found' || record === undefined) return false;
+  return compareRecords(record, answer.header) > 0 && leaseRefuses(answer.header, record);
 }
 
 /** What another replica of a key says. */

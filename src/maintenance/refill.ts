@@ -8,6 +8,7 @@ import {
   type FenceState,
 } from '../core/fence.js';
 import { compareKeys, keyAfter } from '../core/key-range.js';
+import { lastOfLease, leaseRefuses } from '../core/lease.js';
 import {
   addPartition,
   allPartitions,
@@ -26,6 +27,7 @@ import { sleep, type Timers } from '../io/timers.js';
 import { applyAll } from './apply-all.js';
 import { exchange } from './exchange.js';
 import { HeldAlone } from './held-alone.js';
+import type { KeyDifference } from './key-difference.js';
 
 /** Enough that a page costs its records and little more; a source serves others between two of them. */
 const PAGE_ENTRIES = 4_096;
@@ -89,7 +91,7 @@ export class Refill {
 
   /** By partition the greatest fences of its sources. */
   readonly #fences: (FenceState | undefined)[] = [];
-  /** What the sources have promised. */
+  /** What the sources have promised, and what their records promise beside themselves. */
   readonly #promises: { readonly key: Uint8Array; readonly ballot: Uint8Array }[] = [];
   /** How many sources each partition has had, to the end. */
   readonly #sources = new Uint8Array(PARTITIONS);
@@ -222,19 +224,35 @@ export class Refill {
         settleMs: 0,
         // Halves of digests may be equal by chance, and here nothing may be missed.
         exact: true,
-        onHeldAlone: (partition, key, header) =>
-          this.#alone.add(source.nodeId, partition, key, header),
+        onDifference: (partition, differing) => this.#note(source, partition, differing),
         signal: this.#signal,
       });
       if (result.end === 'complete') {
         if (result.reason !== '') return result.reason;
-        const unread = result.differences.reduce((sum, { corrupt }) => sum + corrupt, 0);
-        return unread === 0 ? undefined : `${unread} records there or here cannot be read`;
+        // The own fences are set aside, so what is not copied for one is what the source abstains on (replica/promises.ts).
+        const unread = result.differences.reduce(
+          (sum, { corrupt, fenced }) => sum + corrupt + fenced,
+          0,
+        );
+        return unread === 0 ? undefined : `${unread} records there or here cannot be read yet`;
       }
       if (result.end !== 'busy' && result.end !== 'not-ready') {
         return `${source.nodeId}: ${result.reason}`;
       }
       await sleep(timers, BUSY_PAUSE_MS);
+    }
+  }
+
+  /**
+   * A record that is leased promises ballots to its writer (core/lease.ts), and this replica may have held it before it forgot. What
+   * wins over it here and was kept out by the lease there is a copy from below a promise.
+   */
+  #note(source: Peer, partition: number, differing: KeyDifference): void {
+    const { key, winner, header, losing } = differing;
+    if (losing === undefined) {
+      if (winner === 'own') this.#alone.add(source.nodeId, partition, key, header);
+    } else if (leaseRefuses(losing, header)) {
+      this.#promises.push({ key: Uint8Array.from(key), ballot: lastOfLease(losing) });
     }
   }
 

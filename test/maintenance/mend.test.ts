@@ -17,6 +17,7 @@ import {
   prepareOne,
   IDENTITY,
   openTestReplica,
+  proposalOf,
   readOne,
   recordOf,
   scanOf,
@@ -272,6 +273,22 @@ describe('a record that went bad', () => {
       expect(await onDisk()).toEqual(recordOf(KEY, 6));
     },
   );
+
+  test('is followed by nothing that a lease of another keeps out there', async () => {
+    const { time, node, others, spoil, onDisk, isAbstaining } = await open();
+    const leased = proposalOf(KEY, 5, true);
+    for (const one of [node, others[1]]) await applyOne(one, KEY, leased, { source: 'accept' });
+    await applyOne(others[0], KEY, recordOf(KEY, 6));
+    await spoil(leased);
+    expect(await isAbstaining()).toBe(true);
+    await time.advance(5_000);
+    expect(await isAbstaining()).toBe(true);
+    // The next ballot of the lease, or the round that goes beyond it.
+    const next = proposalOf(KEY, 7);
+    for (const other of others) await applyOne(other, KEY, next, { source: 'accept' });
+    await time.advance(200);
+    expect(await onDisk()).toEqual(next);
+  });
 });
 
 test('records that cannot be mended yet hold up no others', async () => {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { hash32 } from '../../src/core/hash.js';
 import { partitionOf } from '../../src/core/placement.js';
+import { LEASE_MS } from '../../src/core/lease.js';
 import { encodeVersion } from '../../src/core/version.js';
-import { isReplicaFailure } from '../../src/io/peer.js';
+import { isReplicaFailure, type Peer } from '../../src/io/peer.js';
 import { Refill } from '../../src/maintenance/refill.js';
 import { segmentEntryKey } from '../../src/replica/layout.js';
 import { createFaultyDisk } from '../replica/faulty-disk.js';
@@ -15,6 +16,7 @@ import {
   IDENTITY,
   openTestReplica,
   prepareOne,
+  proposalOf,
   readOne,
   recordOf,
   START_WALL_MS,
@@ -25,6 +27,32 @@ import { ALL_PARTITIONS, put, ThreeReplicas } from './three-replicas.js';
 
 const KEY = 'k';
 const PARTITION = partitionOf(hash32(bytes(KEY)));
+
+/** A refill of the first replica. */
+function refillOf(three: ThreeReplicas): Refill {
+  const self = three.of(0);
+  const { fences, sweeper, promiseAnswers: promises } = self;
+  const { clock, timers } = three.time;
+  const ports = { self, fences, promises, sweeper, clock, timers, placementVersion: () => 1 };
+  return new Refill(ports, new AbortController().signal);
+}
+
+/** The first replica has forgotten, and is refilled from these. */
+async function refill(three: ThreeReplicas, sources: readonly Peer[]): Promise<void> {
+  const refilled = refillOf(three);
+  for (const source of sources) {
+    expect(await three.finish(refilled.from(source, ALL_PARTITIONS))).toBeUndefined();
+  }
+  expect(await three.finish(refilled.finish())).toBeUndefined();
+}
+
+function nodesOf(three: ThreeReplicas): [TestReplica, TestReplica, TestReplica] {
+  const [a, b, c] = [0, 1, 2].map((node) => ({ time: three.time, replica: three.of(node) }));
+  return [a, b, c] as [TestReplica, TestReplica, TestReplica];
+}
+
+const ballotAt = (atMs: number): Uint8Array =>
+  encodeVersion({ wallMs: START_WALL_MS + atMs, logical: 0, writerHi: 0, writerLo: 1 });
 
 describe('a refill', () => {
   test('that misses what its source drops meanwhile takes over the fence under which it was dropped', async () => {
@@ -38,7 +66,6 @@ describe('a refill', () => {
     const promise = await three.finish(source.ask('promise-fence', request, Infinity));
     if (isReplicaFailure(promise)) throw new Error(promise.message);
 
-    const { clock, timers } = three.time;
     const self = three.of(0);
     const far = three.far(1);
     let isCommitted = false;
@@ -53,11 +80,7 @@ describe('a refill', () => {
         return source.scan(scan, deadlineMs);
       },
     });
-    const { fences, sweeper, promiseAnswers: promises } = self;
-    const ports = { self, fences, promises, sweeper, clock, timers, placementVersion: () => 1 };
-    const refill = new Refill(ports, new AbortController().signal);
-    expect(await three.finish(refill.from(busy, ALL_PARTITIONS))).toBeUndefined();
-    expect(await three.finish(refill.finish())).toBeUndefined();
+    await refill(three, [busy]);
     expect(isCommitted).toBe(true);
 
     // A copy of what was deleted, on its way since before it was.
@@ -86,42 +109,21 @@ describe('a refill', () => {
     await three.finish(source.ask('seal-fence', { ...request, mark: promise.mark }, Infinity));
     await three.finish(source.ask('commit-fence', { ...request, promised: fence }, Infinity));
 
-    const { clock, timers } = three.time;
-    const self = three.of(0);
-    const { fences, sweeper, promiseAnswers: promises } = self;
-    const ports = { self, fences, promises, sweeper, clock, timers, placementVersion: () => 1 };
-    const refill = new Refill(ports, new AbortController().signal);
-    expect(await three.finish(refill.from(three.far(1), ALL_PARTITIONS))).toBeUndefined();
-    expect(await three.finish(refill.finish())).toBeUndefined();
+    await refill(three, [three.far(1)]);
     expect(await three.contents(0)).toEqual(new Map());
   });
 
   test('does not vote for a copy from below a promise that another round relies on', async () => {
     const disk = memoryStoreOpener();
     const three = await ThreeReplicas.open(disk);
-    const [forgot, promiser, holder] = [0, 1, 2].map((node) => ({
-      time: three.time,
-      replica: three.of(node),
-    })) as [TestReplica, TestReplica, TestReplica];
+    const [forgot, promiser, holder] = nodesOf(three);
     // A round whose ballot this one and the replica that forgot have promised: neither had seen what the third holds.
-    const ballot = encodeVersion({
-      wallMs: START_WALL_MS + 20,
-      logical: 0,
-      writerHi: 0,
-      writerLo: 1,
-    });
+    const ballot = ballotAt(20);
     const low = recordOf(bytes(KEY), 10);
     await applyOne(holder, bytes(KEY), low, { source: 'accept' });
     expect(await prepareOne(promiser, bytes(KEY), ballot)).toEqual({ kind: 'promised' });
 
-    const { clock, timers } = three.time;
-    const self = forgot.replica;
-    const { fences, sweeper, promiseAnswers: promises } = self;
-    const ports = { self, fences, promises, sweeper, clock, timers, placementVersion: () => 1 };
-    const refill = new Refill(ports, new AbortController().signal);
-    expect(await three.finish(refill.from(promiser.replica, ALL_PARTITIONS))).toBeUndefined();
-    expect(await three.finish(refill.from(holder.replica, ALL_PARTITIONS))).toBeUndefined();
-    expect(await three.finish(refill.finish())).toBeUndefined();
+    await refill(three, [promiser.replica, holder.replica]);
     expect([...(await three.contents(0)).keys()]).toEqual([KEY]);
 
     const abstains = async (node: TestReplica): Promise<void> => {
@@ -149,5 +151,54 @@ describe('a refill', () => {
     await closeReplica(restarted);
     const again = await openTestReplica(disk, { identity: IDENTITY }, three.time);
     expect(await readOne(again, bytes(KEY))).toMatchObject({ kind: 'found' });
+  });
+
+  test.each(['before', 'after'])(
+    'does not vote for a copy from within a lease, heard of %s it, on which another round relies',
+    async (when) => {
+      const three = await ThreeReplicas.open();
+      const [forgot, lessor, holder] = nodesOf(three);
+      // What the writer proposed last, and this one and the replica that forgot had accepted: its next ballots need no prepare.
+      const leased = proposalOf(bytes(KEY), 1, true);
+      const low = recordOf(bytes(KEY), 10);
+      await applyOne(lessor, bytes(KEY), leased, { source: 'accept' });
+      await applyOne(holder, bytes(KEY), low);
+
+      const sources = [lessor.replica, holder.replica];
+      await refill(three, when === 'before' ? sources : sources.reverse());
+      const refusal = { kind: 'refused', promised: expect.any(Uint8Array) as Uint8Array };
+      expect(await readOne(forgot, bytes(KEY))).toMatchObject(refusal);
+      expect(await applyOne(forgot, bytes(KEY), low)).toMatchObject(refusal);
+      expect(await prepareOne(forgot, bytes(KEY), ballotAt(LEASE_MS - 1))).toMatchObject(refusal);
+
+      // The next ballot in the lease is chosen by the other two, and whoever goes above it meets it.
+      const next = proposalOf(bytes(KEY), 20);
+      for (const node of [lessor, holder]) {
+        const applied = await applyOne(node, bytes(KEY), next, { source: 'accept' });
+        expect(applied).toEqual({ kind: 'applied' });
+      }
+      const after = proposalOf(bytes(KEY), LEASE_MS);
+      expect(await applyOne(forgot, bytes(KEY), after, { source: 'accept' })).toEqual({
+        kind: 'applied',
+      });
+      expect(await readOne(forgot, bytes(KEY))).toMatchObject({ kind: 'found' });
+    },
+  );
+
+  test('is not complete without what its source is in doubt about', async () => {
+    const three = await ThreeReplicas.open();
+    const [forgot, source] = nodesOf(three);
+    // Of a folder that is not empty, only what differs is copied.
+    await three.hold(0, [put('other')]);
+    const held = { key: bytes(KEY), ballot: ballotAt(20) };
+    await applyOne(source, held.key, recordOf(held.key, 10));
+    await three.finish(source.replica.promiseAnswers.adopt([held]));
+    const refilled = refillOf(three);
+    const told = await three.finish(refilled.from(source.replica, ALL_PARTITIONS));
+    expect(told).toBe('1 records there or here cannot be read yet');
+    await applyOne(source, held.key, recordOf(held.key, 20, 'settled'), { source: 'accept' });
+    expect(await three.finish(refilled.from(source.replica, ALL_PARTITIONS))).toBeUndefined();
+    expect(await three.finish(refilled.finish())).toBeUndefined();
+    expect(await readOne(forgot, held.key)).toMatchObject({ kind: 'found' });
   });
 });
