@@ -2,7 +2,7 @@ import { leasedUntilMs } from '../core/lease.js';
 import { isLeased, versionOf } from '../core/record.js';
 import { compareVersions, type Version } from '../core/version.js';
 
-/** What is kept at the most; of more, what was written longest ago is not known any more. */
+/** What is kept at the most, keys counted; of more, what was written longest ago is not known any more. */
 const MAX_RECORDS = 16_384;
 const MAX_BYTES = 16 * 1024 * 1024;
 
@@ -26,7 +26,7 @@ export class ChosenRecords {
     // A copy: what is encoded shares memory with much that nobody needs any more.
     const own = Uint8Array.prototype.slice.call(record);
     this.#records.set(turnKey, { record: own, livesVersion });
-    this.#bytes += own.length;
+    this.#bytes += turnKey.length + own.length;
     if (this.#records.size <= MAX_RECORDS && this.#bytes <= MAX_BYTES) return;
     for (const oldest of this.#records.keys()) {
       this.take(oldest);
@@ -39,7 +39,7 @@ export class ChosenRecords {
     const chosen = this.#records.get(turnKey);
     if (chosen === undefined) return undefined;
     this.#records.delete(turnKey);
-    this.#bytes -= chosen.record.length;
+    this.#bytes -= turnKey.length + chosen.record.length;
     return chosen;
   }
 }

@@ -49,7 +49,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
   /** When the last of those, or of the repairs, was sent: none is blamed for the time before. */
   #sentLateMs: number;
   #hedgeAtMs: number;
-  /** A repair was refused because of a promise. */
+  /** A replica refused a repair because of a promise, or abstains because of one. */
   #metPromise = false;
   readonly #livesVersion: number;
 
@@ -127,6 +127,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     }
     if (!this.isUnderWay) return;
     this.#answers[slot] = answer;
+    this.#notePromise(answer);
     switch (answer.kind) {
       case 'found':
         this.#tally.found(slot, answer.header, answer.record, answer.fence);
@@ -151,7 +152,7 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
     this.#answers[slot] = answer;
     if (took) this.#tally.took(slot);
     else this.#tally.refused(slot);
-    if (answer.kind === 'refused' && answer.promised !== undefined) this.#metPromise = true;
+    this.#notePromise(answer);
     this.#proceed();
   }
 
@@ -178,6 +179,10 @@ export class ReadOperation extends UnderWay implements ReadCall, ApplyCall {
 
   serves(operation: object): boolean {
     return operation === this.operation;
+  }
+
+  #notePromise(answer: ReadAnswer | ApplyAnswer): void {
+    if (answer.kind === 'refused' && answer.promised !== undefined) this.#metPromise = true;
   }
 
   /** Whoever has not answered takes at least this long: so the reads after this one ask a peer that hangs later, or not. */

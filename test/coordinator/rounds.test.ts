@@ -320,4 +320,20 @@ describe('plain requests', () => {
     expect(valueOf(read.record)).toBe('alone');
     expect(await cluster.get(2)).toBe('alone');
   });
+
+  test.each(['QUORUM', 'LINEARIZABLE', 'ALL'] as const)(
+    'of which a replica is in doubt are read at %s by a round, where the others are too few',
+    async (level) => {
+      const cluster = await Cluster.start();
+      await cluster.put(0, 'a');
+      const wallMs = cluster.time.clock.wallMs() + 100;
+      const ballot = encodeVersion({ ...cluster.id(), wallMs });
+      void cluster.replicas[0]?.promiseAnswers.adopt([{ key: KEY, ballot }]);
+      await cluster.time.settle();
+      if (level !== 'ALL') cluster.cut.add('n3');
+      const read = await cluster.run(1, getOf('k', { level }));
+      expect([read.message, valueOf(read.record)]).toEqual(['', 'a']);
+      expect(cluster.replicas[0]?.promises.size).toBe(0);
+    },
+  );
 });

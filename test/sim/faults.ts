@@ -269,7 +269,7 @@ function forgetful(
   diskOf: (node: SimNode) => SortedEntries | undefined,
   condition: 'intact' | 'damaged' = 'intact',
 ): (() => void) | undefined {
-  if (world.forgetting !== undefined || world.damagedKeys().size > 0) return undefined;
+  if (world.forgetting !== undefined || world.isAbstaining()) return undefined;
   if (Math.min(world.shape.nodes, world.shape.replication) < 2) return undefined;
   const node = upNode(world, stream);
   const disk = node && diskOf(node);

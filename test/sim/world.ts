@@ -292,6 +292,12 @@ export class World {
     );
   }
 
+  /** Whether some replica says nothing of a key: it cannot read it, or could not and has not been mended since. */
+  isAbstaining(): boolean {
+    const abstaining = this.nodes.flatMap(({ node }) => node?.replica.corruptKeys ?? []);
+    return this.damagedKeys().size + abstaining.length > 0;
+  }
+
   /** In what the disks do not agree yet, in words; empty: all replicas are equal, and nobody is owed anything. */
   disagreement(): string {
     // A record of which there is no other copy stays as it is.
