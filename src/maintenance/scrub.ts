@@ -16,7 +16,8 @@ export interface ScrubOptions {
 /**
  * Reads every record again in the course of time, a partition after the other, and compares what the trees say of it: so damage
  * is found while the other replicas still have what was lost, and a tree that has gone wrong does not stay so. Begins anywhere,
- * for a node that is restarted often would else never come to the last. Stops when what is given is called.
+ * for a node that is restarted often would else never come to the last. A replica that has forgotten is left to its refill, which
+ * first completes the index that a damaged log may have lost entries of. Stops when what is given is called.
  */
 export function startScrub({ replica, timers, random, log, everyMs }: ScrubOptions): () => void {
   let partition = Math.floor(random.fraction() * PARTITIONS);
@@ -24,7 +25,7 @@ export function startScrub({ replica, timers, random, log, everyMs }: ScrubOptio
 
   const scrubNext = async (): Promise<void> => {
     if (replica.sweeper.needsWalk) await replica.sweeper.walkAgain();
-    if (!replica.trees.ready) return;
+    if (!replica.trees.ready || replica.standing.state !== 'serving') return;
     const current = partition;
     // Also when this one cannot be read: the others are to have their turn.
     partition = (partition + 1) % PARTITIONS;

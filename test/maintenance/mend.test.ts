@@ -6,7 +6,6 @@ import { encodeVersion, VERSION_BYTES } from '../../src/core/version.js';
 import type { ReadAnswer, ReplicaFailure } from '../../src/io/peer.js';
 import { silentLog } from '../../src/io/log.js';
 import { createPlacement, partitionOf } from '../../src/core/placement.js';
-import { StoreError } from '../../src/io/store.js';
 import { choose, isWhole, startMending } from '../../src/maintenance/mend.js';
 import { startScrub } from '../../src/maintenance/scrub.js';
 import { recordKey } from '../../src/replica/layout.js';
@@ -332,56 +331,4 @@ test('records that cannot be mended yet hold up no others', async () => {
   await time.advance(1_500);
   expect(await readOne(node, ofThird)).toMatchObject({ kind: 'found' });
   expect(replica.corruptKeys).toHaveLength(300);
-});
-
-test('the scrub passes over a partition that cannot be read, and comes back to it', async () => {
-  const disk = createFaultyDisk();
-  const node = await openTestReplica(disk);
-  await applyOne(node, KEY, recordOf(KEY, 1));
-  disk.damagedKey = recordKey(KEY);
-  const { timers } = node.time;
-  const random = seededRandom(3);
-  startScrub({ replica: node.replica, timers, random, log: silentLog, everyMs: 10 });
-  await node.time.advance(10 * 257);
-  expect((await node.replica.status()).scrubPasses).toBeGreaterThan(254 / 256);
-  disk.damagedKey = undefined;
-  await node.time.advance(10 * 257);
-  expect((await node.replica.status()).scrubPasses).toBeGreaterThan(510 / 256);
-});
-
-test('the scrub has records walked over again when that could not be done', async () => {
-  const disk = createFaultyDisk();
-  const first = await openTestReplica(disk);
-  await applyOne(first, KEY, recordOf(KEY, 1));
-  const closed = first.replica.close();
-  await first.time.settle();
-  await closed;
-  disk.walkGate = Promise.reject(new StoreError('failed', 'Input/output error'));
-  const node = await openTestReplica(disk);
-  await node.time.settle();
-  expect(await node.replica.status()).toMatchObject({ treesReady: true, filterComplete: false });
-  disk.walkGate = undefined;
-  const { timers } = node.time;
-  const random = seededRandom(3);
-  startScrub({ replica: node.replica, timers, random, log: silentLog, everyMs: 10 });
-  await node.time.advance(20);
-  expect(await node.replica.status()).toMatchObject({ treesReady: true, filterComplete: true });
-});
-
-test('the scrub has trees that have gone wrong rebuilt', async () => {
-  const disk = createFaultyDisk();
-  const node = await openTestReplica(disk);
-  await applyOne(node, KEY, recordOf(KEY, 1));
-  node.replica.trees.replace(KEY_HASH, undefined, recordOf(KEY, 5));
-  const { timers } = node.time;
-  startScrub({
-    replica: node.replica,
-    timers,
-    random: seededRandom(3),
-    log: silentLog,
-    everyMs: 10,
-  });
-  await node.time.advance(10 * 256 + 100);
-  expect(said(node.replica.trees)).toEqual(said(await treesOnDisk(disk.store)));
-  expect((await node.replica.status()).treesDiffered).toBe(1);
 });
