@@ -1,5 +1,5 @@
-import { ANSWERED, recall, remember, type AnsweredCode } from './ledger.js';
-import { decodeRecord, encodeRecord, type Ledger, type RecordFields } from './record.js';
+import { ANSWERED, encodeLedger, floorOf, recall, remember, type AnsweredCode } from './ledger.js';
+import { decodeRecord, encodeRecord, type RecordFields } from './record.js';
 import { compareVersions, type Version } from './version.js';
 
 /** What a LINEARIZABLE request wants of the value of its key. */
@@ -73,7 +73,7 @@ export function decide(request: LinearRequest, prepared: Prepared): Decision {
     return { kind: 'propose', record: encodeRecord(key, fields), result };
   };
   /** What is there, again: the ledger apart nothing changes. */
-  const again = (ledger: Ledger, result: LinearResult): Decision =>
+  const again = (ledger: Uint8Array, result: LinearResult): Decision =>
     propose(
       {
         tombstone: present === undefined,
@@ -85,12 +85,12 @@ export function decide(request: LinearRequest, prepared: Prepared): Decision {
       result,
     );
   /** The floor of a plain record is its own version, and that of absence the fence; a record in its place has to carry it on. */
-  const ledger = held?.ledger ?? { floor, answered: [] };
+  const carried = (): Uint8Array => held?.ledger ?? encodeLedger(floor);
 
-  if (change.kind === 'read') return again(ledger, { code: 0, version: changedOf(held) });
+  if (change.kind === 'read') return again(carried(), { code: 0, version: changedOf(held) });
   if (change.kind === 'plain') {
     const isHeld = held !== undefined && compareVersions(changedOf(held) as Version, id) === 0;
-    if (isHeld) return again(ledger, { code: ANSWERED.applied, version: id });
+    if (isHeld) return again(carried(), { code: ANSWERED.applied, version: id });
     if (compareVersions(id, floor) > 0) {
       const { value, expiresAtMs } = change.next;
       const fields = {
@@ -99,22 +99,22 @@ export function decide(request: LinearRequest, prepared: Prepared): Decision {
         changed: id,
         ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
         // What it replaces knew of no request above it: a record's version is above all ids in its ledger.
-        ledger: { floor: id, answered: [] },
+        ledger: encodeLedger(id),
       };
       return propose(fields, { code: ANSWERED.applied, version: id });
     }
     if (held === undefined) return { kind: 'forgotten', floor };
-    return again(ledger, { code: ANSWERED.lost, version: changedOf(held) });
+    return again(carried(), { code: ANSWERED.lost, version: changedOf(held) });
   }
   const known = recall(held?.ledger, floor, id);
   if (known.kind === 'forgotten') {
     // Only once a majority has the floor can the request that was asked about not come after all.
-    if (change.kind === 'outcome') return again(ledger, { code: 0, version: undefined });
-    return { kind: 'forgotten', floor: ledger.floor };
+    if (change.kind === 'outcome') return again(carried(), { code: 0, version: undefined });
+    return { kind: 'forgotten', floor: floorOf(carried()) };
   }
   if (known.kind === 'answered') {
-    const { result, version } = known.request;
-    return again(ledger, { code: result as AnsweredCode, version });
+    const { result, version } = known;
+    return again(carried(), { code: result as AnsweredCode, version });
   }
   const answered = (code: AnsweredCode, version: Version) =>
     remember(held?.ledger, floor, { id, result: code, version }, nowMs);

@@ -1,4 +1,5 @@
 import { hash32, matchesHash64, writeHash64 } from './hash.js';
+import { isLedgerSize } from './ledger.js';
 import {
   compareBytesAt,
   readU16,
@@ -20,7 +21,7 @@ import {
  *  9  version 16
  * 25  expiry   6   wall ms                          when flagged
  *     changed 16   version of the last real change  when flagged
- *     ledger       u16 length, floor 16, answered requests of 33 each   when flagged
+ *     ledger       u16 length, then as core/ledger.ts says   when flagged
  *     value        the rest
  * ```
  *
@@ -37,34 +38,21 @@ export interface RecordFields {
   readonly expiresAtMs?: number;
   /** The version at which the value last changed, where a LINEARIZABLE round re-accepted it since. Absent: `version`. */
   readonly changed?: Version;
-  /** The LINEARIZABLE requests lately answered on this key. Absent for a plain write, whose floor is its own version. */
-  readonly ledger?: Ledger;
+  /**
+   * The LINEARIZABLE requests lately answered on this key, as core/ledger.ts has them. Absent for a plain write, whose floor is its
+   * own version.
+   */
+  readonly ledger?: Uint8Array;
   /** Proposed by a coordinator that means to propose again soon: see core/lease.ts. Absent: false. */
   readonly leased?: boolean;
   /** Empty for a tombstone. */
   readonly value: Uint8Array;
 }
 
-/** What a record remembers of the LINEARIZABLE requests answered on its key, so that a retry gets the same answer. */
-export interface Ledger {
-  /** The highest request id that has been dropped from `answered`. */
-  readonly floor: Version;
-  readonly answered: readonly AnsweredRequest[];
-}
-
-export interface AnsweredRequest {
-  readonly id: Version;
-  /** What was answered: a code of the LINEARIZABLE protocol, 0 to 255. */
-  readonly result: number;
-  /** The version that the answer named. */
-  readonly version: Version;
-}
-
 export const DIGEST_BYTES = 8;
 export const HEADER_BYTES = DIGEST_BYTES + 1 + VERSION_BYTES;
 /** Where the version starts in a record and in a header. */
 export const VERSION_AT = DIGEST_BYTES + 1;
-export const MAX_ANSWERED_REQUESTS = 255;
 
 const FLAGS_AT = DIGEST_BYTES;
 const TOMBSTONE = 1;
@@ -74,21 +62,17 @@ const LEDGER = 8;
 const LEASED = 16;
 const KNOWN_FLAGS = TOMBSTONE | EXPIRY | CHANGED | LEDGER | LEASED;
 const EXPIRY_BYTES = 6;
-const ANSWERED_BYTES = 2 * VERSION_BYTES + 1;
 const NO_VALUE = new Uint8Array(0);
 
 /** Encodes a record of `key`. Bounds (value size, expiry within 48 bits) are checked at the door, not here. */
 export function encodeRecord(key: Uint8Array, fields: RecordFields): Uint8Array {
-  const ledgerBytes =
-    fields.ledger === undefined
-      ? 0
-      : 2 + VERSION_BYTES + fields.ledger.answered.length * ANSWERED_BYTES;
+  const { ledger } = fields;
   const value = fields.tombstone ? NO_VALUE : fields.value;
   const size =
     HEADER_BYTES +
     (fields.expiresAtMs === undefined ? 0 : EXPIRY_BYTES) +
     (fields.changed === undefined ? 0 : VERSION_BYTES) +
-    ledgerBytes +
+    (ledger === undefined ? 0 : 2 + ledger.length) +
     value.length;
   const bytes = Buffer.allocUnsafe(size);
   let flags = (fields.tombstone ? TOMBSTONE : 0) | (fields.leased === true ? LEASED : 0);
@@ -105,10 +89,11 @@ export function encodeRecord(key: Uint8Array, fields: RecordFields): Uint8Array 
     writeVersion(fields.changed, bytes, at);
     at += VERSION_BYTES;
   }
-  if (fields.ledger !== undefined) {
+  if (ledger !== undefined) {
     flags |= LEDGER;
-    writeU16(bytes, at, ledgerBytes - 2);
-    at = writeLedger(fields.ledger, bytes, at + 2);
+    writeU16(bytes, at, ledger.length);
+    bytes.set(ledger, at + 2);
+    at += 2 + ledger.length;
   }
   bytes.set(value, at);
   bytes[FLAGS_AT] = flags;
@@ -117,7 +102,7 @@ export function encodeRecord(key: Uint8Array, fields: RecordFields): Uint8Array 
 }
 
 /**
- * Decodes what {@link encodeRecord} wrote; undefined when the bytes cannot be a record. The value is a view into `bytes`.
+ * Decodes what {@link encodeRecord} wrote; undefined when the bytes cannot be a record. Value and ledger are views into `bytes`.
  * Whether the bytes are those that were written is {@link isIntact}'s to say.
  */
 export function decodeRecord(bytes: Uint8Array): RecordFields | undefined {
@@ -127,7 +112,7 @@ export function decodeRecord(bytes: Uint8Array): RecordFields | undefined {
   let at = HEADER_BYTES;
   let expiresAtMs: number | undefined;
   let changed: Version | undefined;
-  let ledger: Ledger | undefined;
+  let ledger: Uint8Array | undefined;
   if ((flags & EXPIRY) !== 0) {
     if (bytes.length < at + EXPIRY_BYTES) return undefined;
     expiresAtMs = readWallMs(bytes, at);
@@ -140,11 +125,11 @@ export function decodeRecord(bytes: Uint8Array): RecordFields | undefined {
   }
   if ((flags & LEDGER) !== 0) {
     if (bytes.length < at + 2) return undefined;
-    const end = at + 2 + readU16(bytes, at);
-    if (bytes.length < end) return undefined;
-    ledger = readLedger(bytes, at + 2, end);
-    if (ledger === undefined) return undefined;
-    at = end;
+    const ledgerBytes = readU16(bytes, at);
+    at += 2;
+    if (bytes.length < at + ledgerBytes || !isLedgerSize(ledgerBytes)) return undefined;
+    ledger = bytes.subarray(at, at + ledgerBytes);
+    at += ledgerBytes;
   }
   const tombstone = (flags & TOMBSTONE) !== 0;
   if (tombstone && at !== bytes.length) return undefined;
@@ -252,31 +237,4 @@ export function compareRecords(a: Uint8Array, b: Uint8Array): number {
     ((a[FLAGS_AT] as number) & TOMBSTONE) - ((b[FLAGS_AT] as number) & TOMBSTONE) ||
     compareBytesAt(a, 0, b, 0, DIGEST_BYTES)
   );
-}
-
-function writeLedger(ledger: Ledger, out: Uint8Array, start: number): number {
-  let at = start;
-  writeVersion(ledger.floor, out, at);
-  at += VERSION_BYTES;
-  for (const request of ledger.answered) {
-    writeVersion(request.id, out, at);
-    out[at + VERSION_BYTES] = request.result;
-    writeVersion(request.version, out, at + VERSION_BYTES + 1);
-    at += ANSWERED_BYTES;
-  }
-  return at;
-}
-
-function readLedger(bytes: Uint8Array, start: number, end: number): Ledger | undefined {
-  const answeredAt = start + VERSION_BYTES;
-  if (end < answeredAt || (end - answeredAt) % ANSWERED_BYTES !== 0) return undefined;
-  const answered: AnsweredRequest[] = [];
-  for (let at = answeredAt; at < end; at += ANSWERED_BYTES) {
-    answered.push({
-      id: readVersion(bytes, at),
-      result: bytes[at + VERSION_BYTES] as number,
-      version: readVersion(bytes, at + VERSION_BYTES + 1),
-    });
-  }
-  return { floor: readVersion(bytes, start), answered };
 }

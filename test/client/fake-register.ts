@@ -2,7 +2,7 @@ import type { ErrorCode, Outcome } from '../../src/core/errors.js';
 import { decodeExpectation } from '../../src/core/expectation.js';
 import { expiredAnswer, isExpired } from '../../src/core/expiry.js';
 import { HybridClock } from '../../src/core/hlc.js';
-import { ANSWERED } from '../../src/core/ledger.js';
+import { ANSWERED, floorOf } from '../../src/core/ledger.js';
 import { decide, type Change, type Expectation } from '../../src/core/linear-decision.js';
 import { decodeRecord, versionOf, type RecordFields } from '../../src/core/record.js';
 import { encodeVersion, readVersion, ZERO_VERSION, type Version } from '../../src/core/version.js';
@@ -45,7 +45,7 @@ export class FakeRegister {
       { record: held, fence: ZERO_VERSION, ballot, nowMs },
     );
     if (decision.kind === 'forgotten') {
-      const above = held === undefined ? ZERO_VERSION : floorOf(held);
+      const above = held === undefined ? ZERO_VERSION : floorUnder(held);
       return { ...TOO_LATE, version: encodeVersion(above) };
     }
     this.#records.set(nameOf(key), decision.record);
@@ -83,9 +83,9 @@ function changeOf({ kind, record, expect }: Asked): Change {
   };
 }
 
-function floorOf(record: Uint8Array): Version {
+function floorUnder(record: Uint8Array): Version {
   const { ledger, version } = decodeRecord(record) as RecordFields;
-  return ledger?.floor ?? version;
+  return ledger === undefined ? version : floorOf(ledger);
 }
 
 export const DONE: NodeAnswer = {

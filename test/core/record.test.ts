@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { hash32 } from '../../src/core/hash.js';
+import { encodeLedger, MAX_REMEMBERED } from '../../src/core/ledger.js';
 import {
   compareRecords,
   decodeRecord,
@@ -12,7 +13,6 @@ import {
   isIntact,
   isPlainRecord,
   isTombstone,
-  MAX_ANSWERED_REQUESTS,
   versionOf,
   type RecordFields,
 } from '../../src/core/record.js';
@@ -48,7 +48,9 @@ describe('a record', () => {
       fc.property(keys, recordFields, (key, fields) => {
         const record = encodeRecord(key, fields);
         const decoded = decodeRecord(record) as RecordFields;
-        expect({ ...decoded, value: new Uint8Array(decoded.value) }).toEqual(fields);
+        const { value, ledger } = decoded;
+        const listed = ledger === undefined ? {} : { ledger: new Uint8Array(ledger) };
+        expect({ ...decoded, ...listed, value: new Uint8Array(value) }).toEqual(fields);
         expect(isIntact(hash32(key), record)).toBe(true);
         expect(encodeRecord(key, decoded)).toEqual(record);
       }),
@@ -77,15 +79,11 @@ describe('a record', () => {
 
   test('has room for as many answered requests as its ledger may list', () => {
     const request = { id: ZERO_VERSION, result: 1, version: ZERO_VERSION };
-    const answered = Array.from({ length: MAX_ANSWERED_REQUESTS }, () => request);
+    const answered = Array.from({ length: MAX_REMEMBERED }, () => request);
+    const ledger = encodeLedger(ZERO_VERSION, answered);
     const value = Buffer.from('v');
-    const record = encodeRecord(KEY, {
-      version: ZERO_VERSION,
-      tombstone: false,
-      ledger: { floor: ZERO_VERSION, answered },
-      value,
-    });
-    expect(decodeRecord(record)?.ledger?.answered).toEqual(answered);
+    const record = encodeRecord(KEY, { version: ZERO_VERSION, tombstone: false, ledger, value });
+    expect(decodeRecord(record)?.ledger).toEqual(Buffer.from(ledger));
     expect(decodeRecord(record)?.value).toEqual(value);
   });
 
@@ -215,13 +213,10 @@ describe('the merge rule', () => {
 
 test('the format of records on disk is what it has always been', () => {
   const plain = { version: version(1_700_000_000_000), tombstone: false };
-  const ledger = {
-    floor: version(1_600_000_000_000),
-    answered: [
-      { id: version(1_650_000_000_000), result: 3, version: version(1_660_000_000_000) },
-      { id: version(1_670_000_000_000), result: 255, version: ZERO_VERSION },
-    ],
-  };
+  const ledger = encodeLedger(version(1_600_000_000_000), [
+    { id: version(1_650_000_000_000), result: 3, version: version(1_660_000_000_000) },
+    { id: version(1_670_000_000_000), result: 255, version: ZERO_VERSION },
+  ]);
   const changed = version(1_690_000_000_000);
   const expiresAtMs = 2 ** 48 - 2;
   const samples: Record<string, RecordFields> = {

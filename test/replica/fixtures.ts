@@ -1,5 +1,6 @@
 import { NO_FENCE } from '../../src/core/fence.js';
 import { hash32 } from '../../src/core/hash.js';
+import { encodeLedger } from '../../src/core/ledger.js';
 import { encodeRecord, versionOf } from '../../src/core/record.js';
 import { ZERO_VERSION } from '../../src/core/version.js';
 import { silentLog } from '../../src/io/log.js';
@@ -41,7 +42,7 @@ export function recordOf(key: Uint8Array, atMs: number, value = `value at ${atMs
 /** What a round of another writer proposes `atMs` after the start of the virtual wall clock. */
 export function proposalOf(key: Uint8Array, atMs: number, leased = false): Uint8Array {
   const version = { wallMs: START_WALL_MS + atMs, logical: 0, writerHi: 2, writerLo: 2 };
-  const ledger = { floor: ZERO_VERSION, answered: [] };
+  const ledger = encodeLedger(ZERO_VERSION);
   const value = bytes(`proposal at ${atMs}`);
   return encodeRecord(key, { version, tombstone: false, value, ledger, leased });
 }

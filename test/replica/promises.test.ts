@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { nextVersion } from '../../src/core/hlc.js';
 import { LEASE_MS } from '../../src/core/lease.js';
+import { encodeLedger } from '../../src/core/ledger.js';
 import { encodeRecord, headerOf, versionOf } from '../../src/core/record.js';
 import { encodeVersion, readVersion, type Version } from '../../src/core/version.js';
 import { memoryStoreOpener } from '../../src/io/memory-store.js';
@@ -32,7 +33,7 @@ const at = (wallMs: number, writerLo = 1): Version => ({
 const ballotAt = (atMs: number): Uint8Array => encodeVersion(at(START_WALL_MS + atMs));
 
 function proposal(version: Version, leased = false): Uint8Array {
-  const ledger = { floor: at(1), answered: [] };
+  const ledger = encodeLedger(at(1));
   return encodeRecord(KEY, { version, tombstone: false, value: bytes('v'), ledger, leased });
 }
 

@@ -9,6 +9,7 @@ import type {
   PrepareCall,
 } from '../../src/io/peer.js';
 import { ALL_PROMISES } from '../../src/replica/layout.js';
+import { answeredIn } from '../core/answered-in.js';
 import type { KnownDefect } from './defects.js';
 import type { SimProcess } from './process.js';
 import type { Shape } from './shape.js';
@@ -265,7 +266,8 @@ function withoutApplying(peer: Peer, isLost: (call: ApplyCall) => boolean): Peer
 
 /** What the record says of the request that was answered last. */
 function lastResult(record: Uint8Array): number | undefined {
-  return decodeRecord(record)?.ledger?.answered.at(-1)?.result;
+  const ledger = decodeRecord(record)?.ledger;
+  return ledger === undefined ? undefined : answeredIn(ledger).at(-1)?.result;
 }
 
 /** Coarse, and the same for all nodes. */
