@@ -1,9 +1,13 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { KvError } from '../src/core/errors.js';
 import type { Welcome } from '../src/io/link.js';
 import type { NodeStatusReport } from '../src/wire/reports.js';
 import type { UnaryClient } from '../src/wire/unary-client.js';
 import { usageError } from './failure.js';
 import type { Settings } from './settings.js';
+
+/** Once somebody has answered, those that may know more get so long. */
+const MORE_WITHIN_MS = 300;
 
 /** A member of the cluster with what it says of itself, or why it says nothing. */
 export interface NodeReport {
@@ -22,7 +26,7 @@ export interface NodeReport {
 /** Runs `use` on the plain gRPC services of one node, and closes the connection. */
 export async function withNode<T>(
   endpoint: string,
-  settings: Settings,
+  settings: Pick<Settings, 'timeoutMs'>,
   use: (node: UnaryClient) => Promise<T>,
 ): Promise<T> {
   const { openUnaryClient } = await import('../src/wire/unary-client.js');
@@ -61,36 +65,38 @@ async function askAnyNode<T>(
 }
 
 /**
- * Asks all endpoints at once and takes the first answer that is `whole`, else the one that says most. A node that is cut off from
- * the others answers too, but knows less than they do. Throws as {@link askAnyNode} does.
+ * Asks all endpoints at once and takes the first answer that misses nothing, else the one that misses least of those that come
+ * soon after the first. A node that is cut off from the others answers too, but knows less than they do; and one that stands still
+ * is not waited for. Throws as {@link askAnyNode} does.
  */
-export async function askForMost<T>(
+export function askForMost<T>(
   settings: Settings,
   use: (node: UnaryClient) => Promise<T>,
   missing: (answer: T) => number,
 ): Promise<T> {
-  const answers: T[] = [];
-  const notWhole = new Error('others may know more');
-  try {
-    return await askAnyNode(settings, async (node) => {
-      const answer = await use(node);
-      answers.push(answer);
-      if (missing(answer) > 0) throw notWhole;
-      return answer;
-    });
-  } catch (error) {
-    const [most] = answers.sort((a, b) => missing(a) - missing(b));
-    if (most !== undefined) return most;
-    throw error;
-  }
+  let most: T | undefined;
+  return askAnyNode(settings, async (node) => {
+    const answer = await use(node);
+    if (most === undefined || missing(answer) < missing(most)) most = answer;
+    if (missing(answer) > 0) await sleep(MORE_WITHIN_MS);
+    return most;
+  });
 }
 
-/** The endpoint of the node that answers first: for what one node does for all, and is not to be asked of several at once. */
-export function answeringEndpoint(settings: Settings): Promise<string> {
-  return askAnyNode(settings, async (node) => {
-    await node.describe();
-    return node.endpoint;
-  });
+/** The endpoint of the node that hears most of the others: for what one node does for all, and is not to be asked of several. */
+export async function bestConnected(settings: Settings): Promise<string> {
+  const { endpoint } = await askForMost(
+    settings,
+    async (node) => ({ endpoint: node.endpoint, unheard: unheardBy(await node.status()) }),
+    ({ unheard }) => unheard,
+  );
+  return endpoint;
+}
+
+function unheardBy({ peers, members }: NodeStatusReport): number {
+  const hears = (id: string): boolean =>
+    !members.some(({ nodeId, status }) => nodeId === id && status !== 'alive');
+  return peers.filter(({ nodeId, state }) => state !== 'connected' || !hears(nodeId)).length;
 }
 
 export function describeCluster(settings: Settings): Promise<Welcome> {
@@ -143,10 +149,10 @@ export async function endpointOf(name: string | undefined, settings: Settings): 
   );
 }
 
-async function askStatus(address: string, settings: Settings) {
+async function askStatus(address: string, { statusTimeoutMs }: Settings) {
   const beganMs = performance.now();
   try {
-    return await withNode(address, settings, async (node) => {
+    return await withNode(address, { timeoutMs: statusTimeoutMs }, async (node) => {
       // The first call pays for the connection; the second measures the way to the node.
       await node.status();
       const askedMs = performance.now();

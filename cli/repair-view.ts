@@ -44,8 +44,8 @@ export function repairNotes({ id, report }: NodeReport): string[] {
     const owed = `${id} owes ${count(keys, 'key')} to ${target}`;
     notes.push(
       isReached
-        ? `${owed}, and is delivering them`
-        : `${owed}, and delivers them when it reaches it again`,
+        ? `${owed}, and is delivering ${keys === 1 ? 'it' : 'them'}`
+        : `${owed}, and delivers ${keys === 1 ? 'it' : 'them'} when it reaches ${target} again`,
     );
   }
   return notes;
@@ -68,7 +68,12 @@ export function roundText({ peer, result, reason, agoMs, keys, bytes }: RoundRep
   if (result === 'mended') {
     return `${peer} mended ${count(keys, 'key')} (${formatBytes(bytes)}) ${ago}`;
   }
-  return `${peer} incomplete ${ago}: ${reason}`;
+  return `${peer} incomplete ${ago}: ${withoutName(peer, reason)}`;
+}
+
+/** A reason that comes from a node begins with its name. */
+export function withoutName(node: string, reason: string): string {
+  return reason.startsWith(`${node}: `) ? reason.slice(node.length + 2) : reason;
 }
 
 function count(number: number, what: string): string {

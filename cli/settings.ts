@@ -6,6 +6,7 @@ import { formatDuration, parseDurationMs } from './durations.js';
 import { usageError } from './failure.js';
 import { OUTPUT_FORMATS, type OutputFormat } from './output.js';
 
+const STATUS_TIMEOUT_MS = 1_500;
 const DEFAULT_ENDPOINTS = '127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103';
 
 /** What the global options say. They may stand before or after the command. */
@@ -14,6 +15,8 @@ export interface Settings {
   /** Undefined: the default of the SDK, QUORUM. */
   readonly consistency: Consistency | undefined;
   readonly timeoutMs: number;
+  /** For what a node answers from memory: shorter, so that one that stands still costs little. What --timeout says, if it is given. */
+  readonly statusTimeoutMs: number;
   /** Undefined: what suits the command. */
   readonly output: OutputFormat | undefined;
   readonly zone: string | undefined;
@@ -52,6 +55,10 @@ export function settingsOf(command: Command): Settings {
     endpoints: parseEndpoints(options.endpoints),
     consistency: options.consistency,
     timeoutMs: options.timeout,
+    statusTimeoutMs:
+      command.getOptionValueSourceWithGlobals('timeout') === 'default'
+        ? STATUS_TIMEOUT_MS
+        : options.timeout,
     output: options.output,
     zone: options.zone,
   };
@@ -111,7 +118,6 @@ export function ttlArgument(text: string): number {
   return ttlMs;
 }
 
-/** Of locks and elections. */
 /** For `argParser`: the bounds that the SDK has for a lock and an election. */
 function leaseTtlArgument(text: string): number {
   const ttlMs = parseDurationMs(text);

@@ -84,7 +84,7 @@ export function unreachableFailure(nodes: readonly NodeReport[]): CommandFailure
     EXIT.unavailable,
     'UNAVAILABLE',
     `${missing.length} of ${nodes.length} nodes did not answer: ${missing.join(', ')}`,
-    'Check that they run, and that their addresses lead to them from here.',
+    'Where the connection is refused, it does not run: start it. Where no answer comes, it is paused, overloaded or cut off from here.',
   );
 }
 

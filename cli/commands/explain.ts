@@ -70,7 +70,9 @@ async function asidesOf(
     replicas.map(async ({ node }): Promise<Aside> => {
       const address = members.find(({ id }) => id === node)?.address ?? '';
       try {
-        const local = await withNode(address, settings, (client) => client.explainLocal(key));
+        const local = await withNode(address, { timeoutMs: settings.statusTimeoutMs }, (client) =>
+          client.explainLocal(key),
+        );
         return { node, local, reason: '' };
       } catch (error) {
         if (!(error instanceof KvError)) throw error;

@@ -5,6 +5,7 @@ import { formatBytes, formatCount, formatDuration } from '../durations.js';
 import { EXIT } from '../exit-code.js';
 import { CommandFailure, usageError } from '../failure.js';
 import { reportNodes, withNode } from '../node-reports.js';
+import { withoutName } from '../repair-view.js';
 import { note, printRows, type Column } from '../output.js';
 import { startProgress } from '../progress.js';
 import { settingsOf, type Settings } from '../settings.js';
@@ -124,18 +125,24 @@ export function summaryOf(rows: readonly RepairRow[]): string {
 export function failureOf(rows: readonly RepairRow[]): CommandFailure | undefined {
   const missing = rows.filter((row) => row.unreachable || !row.complete);
   if (missing.length === 0) return undefined;
-  const names = missing.map((row) => (row.unreachable ? row.node : `${row.node} with ${row.peer}`));
+  const silent = missing.filter((row) => row.unreachable).map(({ node }) => node);
+  // Each pair was tried from both ends.
+  const pairs = missing.flatMap((row) =>
+    row.unreachable || silent.includes(row.peer)
+      ? []
+      : [[row.node, row.peer].sort().join(' with ')],
+  );
   return new CommandFailure(
     EXIT.unavailable,
     'UNAVAILABLE',
-    `could not be compared: ${names.join(', ')}`,
-    'See `kvctl cluster status`; what was not mended now is mended when they hear each other.',
+    `could not be compared: ${[...silent, ...new Set(pairs)].join(', ')}`,
+    'They did not hear each other, or do not run; `kvctl cluster status` says more. What was not mended now is mended when they do.',
   );
 }
 
 function resultOf(row: RepairRow): string {
   if (row.unreachable) return `unreachable: ${row.reason}`;
-  if (!row.complete) return `incomplete: ${row.reason}`;
+  if (!row.complete) return `incomplete: ${withoutName(row.peer, row.reason)}`;
   return row.differing === 0 ? 'equal' : 'mended';
 }
 

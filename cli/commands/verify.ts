@@ -5,9 +5,10 @@ import { bytesToJson } from '../byte-text.js';
 import { formatCount, formatDuration } from '../durations.js';
 import { EXIT } from '../exit-code.js';
 import { CommandFailure } from '../failure.js';
-import { answeringEndpoint, withNode } from '../node-reports.js';
+import { bestConnected, withNode } from '../node-reports.js';
 import { jsonText, renderTable, writeData } from '../output.js';
 import { startProgress } from '../progress.js';
+import { withoutName } from '../repair-view.js';
 import { copyRows, COPY_COLUMNS, copyView } from '../replica-copies.js';
 import { settingsOf } from '../settings.js';
 
@@ -44,7 +45,7 @@ Examples:
     )
     .action(async ({ limit }: { readonly limit: number }, command: Command) => {
       const settings = settingsOf(command);
-      const endpoint = await answeringEndpoint(settings);
+      const endpoint = await bestConnected(settings);
       const progress = startProgress({ verb: 'compared', items: 'partitions', total: PARTITIONS });
       const differences: DifferenceReport[] = [];
       let found: Verification;
@@ -93,7 +94,7 @@ export function summaryLines({ summary, differences }: Verification): string[] {
     return compared === partitions
       ? [`All replicas of all keys hold the same. Looked through in ${took}.`]
       : [
-          `No difference was found, but only ${compared} of ${partitions} partitions have replicas that could all be compared.` +
+          `No difference was found, but in ${partitions - compared} of ${partitions} partitions not all replicas could be compared.` +
             ` Looked through in ${took}.`,
           ...missing,
         ];
@@ -122,8 +123,8 @@ export function verdictOn({ summary }: Verification): CommandFailure | undefined
   return new CommandFailure(
     EXIT.unavailable,
     'UNAVAILABLE',
-    `${partitions - compared} of ${partitions} partitions have a replica that could not be compared`,
-    'See `kvctl cluster status`.',
+    `${summary.uncompared.map(({ node }) => node).join(', ')} could not be compared`,
+    'A node that is down, paused or cut off from the others; `kvctl cluster status` says more. What differs there is mended when it is heard again.',
   );
 }
 
@@ -158,9 +159,4 @@ function listedArgument(text: string): number {
   const limit = /^\d{1,5}$/.test(text) ? Number(text) : 0;
   if (limit >= 1 && limit <= MAX_LISTED) return limit;
   throw new InvalidArgumentError(`It must be a whole number from 1 to ${MAX_LISTED}.`);
-}
-
-/** A reason that comes from a node begins with its name. */
-function withoutName(node: string, reason: string): string {
-  return reason.startsWith(`${node}: `) ? reason.slice(node.length + 2) : reason;
 }

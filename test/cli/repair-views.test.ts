@@ -107,9 +107,12 @@ describe('verify', () => {
     ]);
     const uncompared = [{ node: 'n3', reason: 'it is down' }];
     expect(summaryLines(verification({ compared: 200, uncompared }))).toEqual([
-      'No difference was found, but only 200 of 256 partitions have replicas that could all be compared. Looked through in 1 s.',
+      'No difference was found, but in 56 of 256 partitions not all replicas could be compared. Looked through in 1 s.',
       'n3 was not compared: it is down',
     ]);
+    expect(verdictOn(verification({ compared: 200, uncompared }))?.message).toBe(
+      'n3 could not be compared',
+    );
     const found = verification({ differing: 1_201, differingPartitions: 2 });
     expect(summaryLines({ ...found, differences: [DIFFERENCE] })[0]).toBe(
       '1,201 keys in 2 of 256 partitions differ. 1,200 of them not shown: --limit. Looked through in 1 s.',
@@ -173,14 +176,16 @@ describe('repair', () => {
     );
   });
 
-  test('ends with 5 and says which could not be compared', () => {
+  test('ends with 5 and says which could not be compared, each once', () => {
     const rows: RepairRow[] = [
       repaired('n1', 'n2', 1, 'it went away'),
       { node: 'n2', unreachable: true, reason: 'down' },
+      repaired('n1', 'n3', 0, 'it is cut off'),
+      repaired('n3', 'n1', 0, 'it is cut off'),
     ];
     expect(failureOf(rows)).toMatchObject({
       exitCode: 5,
-      message: 'could not be compared: n1 with n2, n2',
+      message: 'could not be compared: n2, n1 with n3',
     });
     expect(summaryOf(rows)).toMatch(/^Mended in part: 1 record was copied/);
   });
@@ -218,6 +223,9 @@ describe('the status of repair', () => {
     expect(roundText({ ...ROUND, result: 'incomplete', reason: 'it went away' })).toBe(
       'n2 incomplete 3 s ago: it went away',
     );
+    expect(roundText({ ...ROUND, result: 'incomplete', reason: 'n2: it is cut off' })).toBe(
+      'n2 incomplete 3 s ago: it is cut off',
+    );
   });
 
   test('has a line for each node, and none of a node that says nothing', () => {
@@ -246,7 +254,7 @@ describe('the status of repair', () => {
     expect(repairNotes(member('n1', { repair }))).toEqual([
       'n1 is rebuilding its hash trees; until that is done it is compared with nobody',
       'n1 cannot read 1 key: the checksums fail. Reads go to the other replicas, and it asks them for good copies',
-      'n1 owes 3 keys to n2, and delivers them when it reaches it again',
+      'n1 owes 3 keys to n2, and delivers them when it reaches n2 again',
     ]);
     expect(repairNotes(member('n1', undefined))).toEqual([]);
     const well = { ...STATUS.repair, corruptKeys: 0 };
