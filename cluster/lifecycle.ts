@@ -15,7 +15,7 @@ import {
   stopProcess,
   type StartedNode,
 } from './node-process.js';
-import { processOf } from './node-view.js';
+import { notServing, processOf } from './node-view.js';
 import { signalOwn, type ProcessIdentity } from './own-process.js';
 import { Problem } from './problem.js';
 import { waitUntilReady } from './readiness.js';
@@ -153,9 +153,13 @@ async function startMissing(
     writeState(at.stateFolder, state);
     started.push(node);
   }
-  if (wait) await waitUntilReady(state, at, started);
+  const views = wait ? await waitUntilReady(state, at, started) : [];
   for (const { place, identity } of started) {
     at.say(`${place.id} runs at ${place.endpoint} (process ${identity.pid}).`);
+  }
+  for (const view of views) {
+    const reason = notServing(view);
+    if (reason !== undefined) at.say(`${view.place.id} does not serve yet; it is ${reason}.`);
   }
   return state;
 }

@@ -57,6 +57,12 @@ async function askNode(place: NodePlace): Promise<Pick<NodeView, 'isHealthy' | '
   });
 }
 
+/** Why a running node does not serve though nothing more is waited for: it needs a node that does not run. Else undefined. */
+export function notServing({ process, report }: NodeView): string | undefined {
+  if (process !== 'running' || report === undefined || report.state === 'serving') return undefined;
+  return report.reason === '' ? report.state : `${report.state}: ${report.reason}`;
+}
+
 /** A connection of its own, so that no earlier failure makes it wait. */
 export async function withClient<T>(
   place: NodePlace,

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { logFile, placesOf } from './layout.js';
 import { LogReader } from './log-reader.js';
 import type { StartedNode } from './node-process.js';
-import { unreadyReason, viewNodes } from './node-view.js';
+import { unreadyReason, viewNodes, type NodeView } from './node-view.js';
 import { Problem } from './problem.js';
 import { Progress } from './progress.js';
 import type { ClusterState } from './state.js';
@@ -14,13 +14,14 @@ const SHOWN_LOG_LINES = 15;
 
 /**
  * Waits until every running node is healthy and connected to every other one, and shows how far they are. A problem when a
- * node of `started` ends instead, with the last lines of its log, or when a minute is not enough.
+ * node of `started` ends instead, with the last lines of its log, or when a minute is not enough. Resolves with the nodes as they
+ * are then.
  */
 export async function waitUntilReady(
   state: ClusterState,
   at: Workplace,
   started: readonly StartedNode[],
-): Promise<void> {
+): Promise<readonly NodeView[]> {
   const progress = new Progress();
   const giveUpAtMs = performance.now() + READY_WITHIN_MS;
   try {
@@ -32,10 +33,18 @@ export async function waitUntilReady(
       const views = await viewNodes(state, placesOf(state));
       const waiting = views
         .filter((view) => view.process === 'running')
-        .map((view) => ({ id: view.place.id, reason: unreadyReason(view, views) }));
-      progress.show(waiting.map(({ id, reason }) => `${id} ${reason ?? 'ready'}`).join(' · '));
+        .map((view) => ({
+          id: view.place.id,
+          says: view.report?.state,
+          reason: unreadyReason(view, views),
+        }));
+      progress.show(
+        waiting
+          .map(({ id, says, reason }) => `${id} ${reason ?? (says === 'serving' ? 'ready' : says)}`)
+          .join(' · '),
+      );
       const late = waiting.filter(({ reason }) => reason !== undefined);
-      if (late.length === 0) return;
+      if (late.length === 0) return views;
       if (performance.now() > giveUpAtMs) {
         throw new Problem(
           `Not ready after ${READY_WITHIN_MS / 1_000} s: ${late.map(({ id, reason }) => `${id} ${reason ?? ''}`).join('; ')}. ` +

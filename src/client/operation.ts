@@ -358,7 +358,7 @@ export abstract class Operation implements NodeCall {
   }
 
   #message(attempts: readonly PastAttempt[]): string {
-    const within = `within ${this.#limitMs} ms`;
+    const within = `within ${Math.ceil(this.#limitMs)} ms`;
     if (attempts.length === 0) {
       return this.#lastMessage === ''
         ? `not sent ${within}: too much else was under way on this connection`

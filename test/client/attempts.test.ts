@@ -79,7 +79,7 @@ describe('an operation', () => {
     cluster.node(third).behaviour = HANG;
     const error = (await outcomeUnderTime(
       cluster,
-      kv.put('k', 'v', { timeoutMs: 1_000 }),
+      kv.put('k', 'v', { timeoutMs: 999.7 }),
     )) as KvError;
     expect(error.code).toBe('TIMED_OUT');
     expect(error.message).toMatch(/no success within 1000 ms, after \d attempts: /);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { placesOf } from '../../cluster/layout.js';
-import { unreadyReason, type NodeView } from '../../cluster/node-view.js';
+import { notServing, unreadyReason, type NodeView } from '../../cluster/node-view.js';
 import { ZERO_VERSION } from '../../src/core/version.js';
 import type { NodeStatusReport, PeerStatusReport } from '../../src/wire/reports.js';
 
@@ -82,6 +82,13 @@ describe('a node is ready', () => {
     const refilling = { ...report, state: 'refilling' as const };
     expect(of({ report: refilling }, [view(1, {})])).toBe('refilling');
     expect(of({ report: refilling })).toBeUndefined();
+  });
+
+  test('and where they do not, it is said that it does not serve', () => {
+    const refilling = { ...report, state: 'refilling' as const, reason: 'it needs n3' };
+    expect(notServing(view(0, { report: refilling }))).toBe('refilling: it needs n3');
+    expect(notServing(view(0, {}))).toBeUndefined();
+    expect(notServing(view(0, { process: 'killed', report: undefined }))).toBeUndefined();
   });
 
   test('without its connections while faults are injected', () => {

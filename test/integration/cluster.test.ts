@@ -113,6 +113,10 @@ describe('the cluster script', () => {
       /up to date +300 +300 +150\n +old values +0 +0 +50\n +missing +0 +0 +100/,
     );
     expect(stdout).toMatch(/n3 +ONE +first /);
+    expect(stdout).toMatch(/n3 +QUORUM +refused: NO_QUORUM /);
+    const lines = stdout.split('\n');
+    expect(lines.filter((line) => line.length > 80)).toEqual([]);
+    expect(lines.length).toBeLessThan(50);
     expect(stdout).toMatch(
       /up to date +300 +300 +300\n[^]*they are equal\.\n[^]*your nodes go on as before/,
     );
