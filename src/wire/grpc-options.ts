@@ -3,7 +3,8 @@ import type { Limits } from '../core/limits.js';
 
 /** Room in a message for what surrounds its records. */
 const MESSAGE_SLACK_BYTES = 64 * 1024;
-const FLOW_CONTROL_WINDOW_BYTES = 1024 * 1024;
+/** What may be on its way to one side of a channel: some frames. Of servers `receive-window.ts` sees to it. */
+export const FLOW_CONTROL_WINDOW_BYTES = 1024 * 1024;
 
 /** A peer that is stopped, not closed, is found out after at most the sum of the two. */
 const KEEPALIVE_EVERY_MS = 5_000;
@@ -33,7 +34,6 @@ export function serverOptions(limits: Limits): ChannelOptions {
   return {
     ...messageOptions(limits),
     'grpc.max_concurrent_streams': MAX_CONCURRENT_STREAMS,
-    'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
   };
 }
 

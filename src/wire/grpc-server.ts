@@ -16,6 +16,7 @@ import type { Log } from '../io/log.js';
 import type { Timers } from '../io/timers.js';
 import { ServerChannel, type ChannelHost, type ChannelStream } from './channel-server.js';
 import { serverOptions } from './grpc-options.js';
+import { widenReceiveWindow } from './receive-window.js';
 import {
   ADMIN_SERVICE,
   CLUSTER_SERVICE,
@@ -69,6 +70,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   const serve =
     (host: ChannelHost): handleBidiStreamingCall<Buffer, Buffer> =>
     (stream: ChannelStream) => {
+      widenReceiveWindow(stream);
       channels.add(new ServerChannel(stream, host, options, forget));
     };
   server.addService(KV_SERVICE, { ...options.kv, channel: serve(options.kvChannel) });

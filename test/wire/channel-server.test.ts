@@ -1,3 +1,4 @@
+import { connect } from 'node:http2';
 import {
   Client,
   credentials,
@@ -11,7 +12,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vit
 import { FrameWriter } from '../../src/wire/frame-writer.js';
 import { helloOfNode } from '../../src/wire/greeting.js';
 import { v1 } from '../../src/wire/messages.js';
-import { PEER_SERVICE, type RawMethod } from '../../src/wire/services.js';
+import { KV_SERVICE, PEER_SERVICE, type RawMethod } from '../../src/wire/services.js';
 import { codeFromWire } from '../../src/wire/status.js';
 import {
   MEMBERS,
@@ -43,6 +44,21 @@ beforeEach(() => {
 });
 
 describe('a channel of a node', () => {
+  test('lets a mebibyte come before whoever sends must wait, in a stream and in all of a connection', async () => {
+    const mebibyte = 1024 * 1024;
+    const session = connect(`http://${node.endpoint}`);
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': KV_SERVICE.channel.path,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    await until(() => session.remoteSettings.initialWindowSize === mebibyte);
+    await until(() => (session.state.remoteWindowSize ?? 0) >= mebibyte);
+    expect(stream.destroyed).toBe(false);
+    session.destroy();
+  });
+
   test('greets, and answers calls gathered', async () => {
     node.coordinator.records.set('k', recordOf('k', 'v', 3));
     const channel = openRaw(client);
