@@ -1,5 +1,6 @@
 import { invalidArgument, KvError, type ErrorCode } from '../core/errors.js';
 import { isExpired } from '../core/expiry.js';
+import { hash32 } from '../core/hash.js';
 import { compareKeys, keyAfter } from '../core/key-range.js';
 import { countPartitions, emptyPartitionSet } from '../core/partition-set.js';
 import { PARTITIONS } from '../core/placement.js';
@@ -11,8 +12,10 @@ import {
   VERSION_AT,
   versionOf,
 } from '../core/record.js';
-import type { CoverPart } from '../core/scan-cover.js';
+import type { CoverPart, ScanCover } from '../core/scan-cover.js';
+import { areDigestsOf } from '../core/scan-digest.js';
 import {
+  agreedRange,
   mergePages,
   type MergedKey,
   type MergedRange,
@@ -126,7 +129,8 @@ export class ScanOperation extends UnderWay {
 
   /**
    * Asks a cover; where a node of it fails, once more without the nodes that did. When nodes shed load and no cover is left
-   * without them, that is the answer: asking again would add to it.
+   * without them, that is the answer: asking again would add to it. Where all nodes hold the same partitions, the others are
+   * asked for a digest of the page that this one gives; where one of them says otherwise, for what the page has of each record.
    */
   async #gather(range: {
     readonly gte: Uint8Array;
@@ -136,17 +140,21 @@ export class ScanOperation extends UnderWay {
     const had: Had[] = [];
     const { lives } = this.context;
     const livesVersion = lives.version;
-    for (let attempt = 1; ; attempt++) {
-      const { level, zone } = this.request;
+    let byDigest = true;
+    for (let attempt = 1; ;) {
+      const { level, zone, reverse, keysOnly } = this.request;
       const nowMs = this.context.clock.monotonicMs();
       // Whoever cancelled has been answered already, and hears nothing of this.
       if (!this.isUnderWay || nowMs >= this.deadlineMs) throw new KvError('TIMED_OUT', LATE);
       const cover = this.plans.planFor(level, zone, without, nowMs);
       const pages = await Promise.all(
-        cover.parts.map(async (part) => pageFrom(had, part) ?? this.#ask(part, range)),
+        cover.parts.map(
+          async (part, place) =>
+            pageFrom(had, part) ?? this.#ask(cover, place, range, byDigest && cover.isMirrored),
+        ),
       );
       const failures: { readonly peer: PeerState; readonly failure: ReplicaFailure }[] = [];
-      const answered: MergePage[] = [];
+      const answered: (MergePage & ReplicaPage)[] = [];
       for (const [place, page] of pages.entries()) {
         const part = cover.parts[place] as CoverPart;
         const peer = this.#peerOf(part);
@@ -156,12 +164,19 @@ export class ScanOperation extends UnderWay {
           failures.push({ peer, failure: EARLIER_LIFE });
         } else {
           answered.push({ ...page, checked: peer.local });
-          had.push({ part, page });
+          if (page.digest === undefined) had.push({ part, page });
         }
       }
       if (failures.length === 0) {
-        const { reverse, keysOnly } = this.request;
-        return mergePages(answered, cover.assigned, reverse, !keysOnly);
+        const [own, ...others] = answered as [MergePage & ReplicaPage];
+        if (byDigest && cover.isMirrored && areDigestsOf(own, others)) {
+          return agreedRange(own, !keysOnly);
+        }
+        if (!byDigest || answered.every(({ digest }) => digest === undefined)) {
+          return mergePages(answered, cover.assigned, reverse, !keysOnly);
+        }
+        byDigest = false;
+        continue;
       }
       const failedAtMs = this.context.clock.monotonicMs();
       let isShed = false;
@@ -173,7 +188,7 @@ export class ScanOperation extends UnderWay {
           without.add(peer);
         }
       }
-      if (attempt === 2) {
+      if (attempt++ === 2) {
         const each = failures.map(({ peer, failure }) => `${peer.nodeId} ${failure.message}`);
         const code = isShed ? 'OVERLOADED' : 'NO_QUORUM';
         throw new KvError(code, `the scan was failed by nodes twice: ${each.join(', ')}`);
@@ -186,10 +201,16 @@ export class ScanOperation extends UnderWay {
   }
 
   async #ask(
-    part: CoverPart,
+    { parts }: ScanCover,
+    place: number,
     range: { readonly gte: Uint8Array; readonly lt: Uint8Array },
+    byDigest: boolean,
   ): Promise<ReplicaPage | ReplicaFailure> {
     const { reverse, limit, keysOnly } = this.request;
+    const part = parts[place] as CoverPart;
+    const asDigest = byDigest && place > 0;
+    // A digest stands for the page that the first of the nodes gives.
+    const { whole } = asDigest ? (parts[0] as CoverPart) : part;
     const share = Math.min((countPartitions(part.partitions) / PARTITIONS) * SHARE_MARGIN, 1);
     const peer = this.#peerOf(part);
     const sentAtMs = this.context.clock.monotonicMs();
@@ -201,7 +222,8 @@ export class ScanOperation extends UnderWay {
         limit: Math.min(limit, Math.ceil(limit * share) + SHARE_EXTRA),
         maxBytes: Math.ceil(PAGE_BYTES * share),
         partitions: part.partitions,
-        whole: keysOnly ? NO_PARTITIONS : part.whole,
+        whole: keysOnly ? NO_PARTITIONS : whole,
+        asDigest,
         placementVersion: this.table.placement.version,
       },
       this.deadlineMs,
@@ -280,11 +302,12 @@ export class ScanOperation extends UnderWay {
   }
 
   async #reread(
-    { key, keyHash, newest, corrupt }: MergedKey,
+    { key, newest, corrupt }: MergedKey,
     records: (Uint8Array | undefined)[],
     place: number,
   ): Promise<void> {
     // The read may ask other replicas than the scan did; it goes on until it finds what the scan saw, and repairs that.
+    const keyHash = hash32(key);
     let answer = await this.readAgain(key, keyHash, versionBytesOf(newest));
     if (answer.code === 'STALE') answer = await this.readAgain(key, keyHash, NO_VERSION);
     const { code, message, record } = answer;

@@ -1,4 +1,5 @@
 import { addPartition, emptyPartitionSet, type PartitionSet } from './partition-set.js';
+import { compareKeys } from './key-range.js';
 import { PARTITIONS } from './placement.js';
 
 /** One node's part of a scan. */
@@ -15,6 +16,8 @@ export interface ScanCover {
   readonly parts: readonly CoverPart[];
   /** For each partition the places in `parts` that answer for it; the first of them gives whole records. */
   readonly assigned: readonly (readonly number[])[];
+  /** The first part is the node itself, for whole records, and all others are for headers of just the same partitions. */
+  readonly isMirrored: boolean;
 }
 
 /** No set of the nodes that can be reached covers this partition as often as the level asks. */
@@ -78,7 +81,20 @@ export function coverPartitions(
     take(best);
   }
   chooseProviders(parts, assigned, self);
-  return { kind: 'cover', parts, assigned };
+  return {
+    kind: 'cover',
+    parts,
+    assigned,
+    isMirrored: parts[0]?.member === self && areMirrors(parts),
+  };
+}
+
+function areMirrors([first, ...others]: readonly CoverPart[]): boolean {
+  const none = emptyPartitionSet();
+  return others.every(
+    ({ partitions, whole }) =>
+      compareKeys(partitions, first?.partitions ?? none) === 0 && compareKeys(whole, none) === 0,
+  );
 }
 
 /** Whole records come from the node itself where it can, and are shared evenly among the others. */

@@ -15,7 +15,6 @@ export interface MergePage {
 /** One key of the merged range. */
 export interface MergedKey {
   readonly key: Uint8Array;
-  readonly keyHash: number;
   /** The newest record or header that was seen; undefined when no node could read the key. */
   readonly newest: Uint8Array | undefined;
   /** True when `newest` is the record, not only its header. */
@@ -87,8 +86,20 @@ export function mergePages(
     }
     if (newest === undefined && !corrupt) continue;
     const agreed = holders === answering.length && !corrupt;
-    keys.push({ key, keyHash, newest, whole, agreed, corrupt });
+    keys.push({ key, newest, whole, agreed, corrupt });
   }
+  return { keys, scannedTo };
+}
+
+/** A page that every node that answers has given: nothing is left to compare. */
+export function agreedRange({ entries, scannedTo }: MergePage, wholeRecords: boolean): MergedRange {
+  const keys = entries.map(({ key, record }) => ({
+    key,
+    newest: record,
+    whole: wholeRecords,
+    agreed: true,
+    corrupt: false,
+  }));
   return { keys, scannedTo };
 }
 

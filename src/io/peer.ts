@@ -146,6 +146,8 @@ export interface ReplicaScan {
   readonly partitions: Uint8Array;
   /** Bitmap of partitions: of these the whole record is answered, of the rest the header. */
   readonly whole: Uint8Array;
+  /** Not the entries are wanted, but what stands for the same page of them (`core/scan-digest.ts`). */
+  readonly asDigest: boolean;
   readonly placementVersion: number;
 }
 
@@ -153,6 +155,8 @@ export interface ReplicaPage {
   readonly kind: 'page';
   /** In order, tombstones included. `record` is a head (`headOf`) where the whole was not asked for. */
   readonly entries: readonly { readonly key: Uint8Array; readonly record: Uint8Array }[];
+  /** Of the entries, which are left out: where that was asked for, except by a node of an earlier release. */
+  readonly digest?: Uint8Array;
   /**
    * Everything of the range before this key (after it, when reverse; inclusive either way) has been looked at. Absent: the
    * whole range has. A page may be empty and yet have come further, because work is bounded and not only what is found.

@@ -309,6 +309,7 @@ export class Refill {
         maxBytes: PAGE_BYTES,
         partitions,
         whole: partitions,
+        asDigest: false,
         placementVersion: placementVersion(),
       },
       clock.monotonicMs() + CALL_TIMEOUT_MS,

@@ -2,6 +2,7 @@ import { hash32 } from '../core/hash.js';
 import { hasPartition, PARTITION_SET_BYTES } from '../core/partition-set.js';
 import { partitionOf } from '../core/placement.js';
 import { headOf, isIntact } from '../core/record.js';
+import { digestOfRecords } from '../core/scan-digest.js';
 import type { Clock } from '../io/clock.js';
 import type { ReplicaFailure, ReplicaPage, ReplicaScan } from '../io/peer.js';
 import { StoreError, type Store, type StoreEntry } from '../io/store.js';
@@ -104,7 +105,11 @@ class PageFiller {
 
   /** There is no more of the range. */
   end(): ReplicaPage {
-    return { kind: 'page', entries: this.#entries, corrupt: this.#corrupt };
+    const entries = this.#entries;
+    const corrupt = this.#corrupt;
+    return this.#request.asDigest
+      ? { kind: 'page', entries: [], digest: digestOfRecords(entries), corrupt }
+      : { kind: 'page', entries, corrupt };
   }
 
   /** There may be more. Something has been looked at by then: a page has room for one entry at least. */

@@ -1,7 +1,7 @@
 import { invalidArgument } from '../core/errors.js';
 import { MAX_SCAN_LIMIT } from '../core/limits.js';
 import { PARTITIONS } from '../core/placement.js';
-import { isHead } from '../core/record.js';
+import { DIGEST_BYTES, isHead } from '../core/record.js';
 import type { NodePage, NodeScan } from '../io/link.js';
 import type { ReplicaPage, ReplicaScan } from '../io/peer.js';
 import { v1 } from './messages.js';
@@ -15,8 +15,9 @@ const RECORDS_TAG = 18;
 const SCANNED_TO_TAG = 26;
 const CORRUPT_TAG = 34;
 const TOKEN_TAG = 42;
+const DIGEST_TAG = 50;
 
-const NO_KEY = new Uint8Array(0);
+const NO_BYTES = new Uint8Array(0);
 const NO_KEYS: readonly Uint8Array[] = [];
 
 /** What a range request says of a cluster's scan; level, zone and timeout travel in the call around it. */
@@ -55,6 +56,7 @@ export function encodeReplicaScan(scan: ReplicaScan): Uint8Array {
     maxBytes: scan.maxBytes,
     partitions: scan.partitions,
     whole: scan.whole,
+    asDigest: scan.asDigest,
   }).finish();
 }
 
@@ -71,12 +73,13 @@ export function decodeReplicaScan(body: Uint8Array, placementVersion: number): R
     maxBytes: request.maxBytes,
     partitions: request.partitions,
     whole: request.whole,
+    asDigest: request.asDigest,
     placementVersion,
   };
 }
 
 export function encodeNodePage(page: NodePage): Uint8Array {
-  return encodePage(page.entries, NO_KEY, NO_KEYS, page.token);
+  return encodePage(page.entries, NO_BYTES, NO_KEYS, page.token, NO_BYTES);
 }
 
 /** Throws INVALID_ARGUMENT for a page that no node writes. The bytes are views of `body`. */
@@ -86,16 +89,22 @@ export function decodeNodePage(body: Uint8Array): NodePage {
 }
 
 export function encodeReplicaPage(page: ReplicaPage): Uint8Array {
-  return encodePage(page.entries, page.scannedTo ?? NO_KEY, page.corrupt, NO_KEY);
+  const { entries, scannedTo = NO_BYTES, corrupt, digest = NO_BYTES } = page;
+  return encodePage(entries, scannedTo, corrupt, NO_BYTES, digest);
 }
 
 /** Throws INVALID_ARGUMENT for a page that no node writes. The bytes are views of `body`. */
 export function decodeReplicaPage(body: Uint8Array): ReplicaPage {
   const page = decodeBody(() => v1.RangePage.decode(body), 'RangePage');
+  const { digest } = page;
+  if (digest.length !== 0 && digest.length !== DIGEST_BYTES) {
+    throw invalidArgument('page.digest', `${digest.length} bytes, a digest has ${DIGEST_BYTES}`);
+  }
   return {
     kind: 'page',
     entries: rows(page),
     corrupt: page.corrupt,
+    ...(digest.length === 0 ? {} : { digest }),
     ...(page.scannedTo.length === 0 ? {} : { scannedTo: page.scannedTo }),
   };
 }
@@ -121,8 +130,9 @@ function encodePage(
   scannedTo: Uint8Array,
   corrupt: readonly Uint8Array[],
   token: Uint8Array,
+  digest: Uint8Array,
 ): Uint8Array {
-  let size = bytesSize(scannedTo) + bytesSize(token);
+  let size = bytesSize(scannedTo) + bytesSize(token) + bytesSize(digest);
   for (const { key, record } of entries) size += elementSize(key) + elementSize(record);
   for (const key of corrupt) size += elementSize(key);
   const out = Buffer.allocUnsafe(size);
@@ -131,7 +141,8 @@ function encodePage(
   for (const { record } of entries) at = putElement(out, at, RECORDS_TAG, record);
   at = putBytes(out, at, SCANNED_TO_TAG, scannedTo);
   for (const key of corrupt) at = putElement(out, at, CORRUPT_TAG, key);
-  putBytes(out, at, TOKEN_TAG, token);
+  at = putBytes(out, at, TOKEN_TAG, token);
+  putBytes(out, at, DIGEST_TAG, digest);
   return out;
 }
 

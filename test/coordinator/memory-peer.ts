@@ -3,6 +3,7 @@ import { compareKeys } from '../../src/core/key-range.js';
 import { hasPartition } from '../../src/core/partition-set.js';
 import { partitionOf } from '../../src/core/placement.js';
 import { compareRecords, headerOf, headOf } from '../../src/core/record.js';
+import { digestOfRecords } from '../../src/core/scan-digest.js';
 import type {
   ApplyAnswer,
   ApplyCall,
@@ -116,6 +117,12 @@ export class MemoryPeer implements Peer {
   }
 
   #scan(request: ReplicaScan): ReplicaPage {
+    const { entries, ...page } = this.#page(request);
+    if (!request.asDigest) return { entries, ...page };
+    return { ...page, entries: [], digest: digestOfRecords(entries) };
+  }
+
+  #page(request: ReplicaScan): ReplicaPage {
     const { gte, lt, reverse, limit, partitions, whole } = request;
     const entries: { key: Uint8Array; record: Uint8Array }[] = [];
     const corrupt: Uint8Array[] = [];

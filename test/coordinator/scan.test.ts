@@ -152,6 +152,48 @@ describe('a scan of three replicas', () => {
   });
 });
 
+/** Which of the scans that it was asked for since the last call were for a digest. */
+function digestsAsked(peer: MemoryPeer): boolean[] {
+  return peer.scans.splice(0).map(({ asDigest }) => asDigest);
+}
+
+test('replicas that agree send a digest, and one that differs is asked once more', async () => {
+  const cluster = createCluster(3, 3);
+  for (const key of KEYS) hold(cluster, key, [1, 1, 1]);
+  const [n1, n2] = cluster.peers as [MemoryPeer, MemoryPeer, MemoryPeer];
+  expect(names(await cluster.scanAll())).toEqual(KEYS);
+  expect([digestsAsked(n1), digestsAsked(n2)]).toEqual([[false], [true]]);
+  expect(names(await cluster.scanAll({ keysOnly: true, reverse: true }))).toEqual(
+    KEYS.toReversed(),
+  );
+  expect([digestsAsked(n1), digestsAsked(n2)]).toEqual([[false], [true]]);
+  for (const differ of [
+    () => hold(cluster, 'key-07', [1, 2]),
+    () => n2.records.delete('key-39'),
+    () => n1.corrupt.add('key-00'),
+  ]) {
+    differ();
+    expect(names(await cluster.scanAll())).toEqual(KEYS);
+    expect([digestsAsked(n1), digestsAsked(n2)]).toEqual([[false], [true, false]]);
+  }
+  // What differed has been mended on the way, but for what nobody can read.
+  n1.corrupt.clear();
+  expect(names(await cluster.scanAll())).toEqual(KEYS);
+  expect([digestsAsked(n1), digestsAsked(n2)]).toEqual([[false], [true]]);
+});
+
+test('a node of an earlier release, which knows no digests of pages, is believed what it sends', async () => {
+  const cluster = createCluster(3, 3);
+  for (const key of KEYS) hold(cluster, key, [1, 1, 1]);
+  const [n1, n2] = cluster.peers as [MemoryPeer, MemoryPeer, MemoryPeer];
+  const scan = n2.scan.bind(n2);
+  n2.scan = (request, deadlineMs) => scan({ ...request, asDigest: false }, deadlineMs);
+  hold(cluster, 'key-07', [1, 2]);
+  expect(names(await cluster.scanAll())).toEqual(KEYS);
+  expect([n1.scans.length, n2.scans.length]).toEqual([1, 1]);
+  expect(versionOf(n1.records.get('key-07') as Uint8Array).wallMs - START_MS).toBe(2);
+});
+
 test('a range is answered within its bounds, both ways', async () => {
   const cluster = createCluster(5, 3);
   for (const key of KEYS) {

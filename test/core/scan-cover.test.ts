@@ -112,6 +112,19 @@ test('where every node holds everything, a majority of them is asked and the nod
   if (cover.kind === 'uncovered') throw new Error('uncovered');
   expect(cover.parts.map(({ member }) => member)).toEqual([1, 0]);
   expect(cover.parts[0]?.whole).toEqual(cover.parts[0]?.partitions);
+  expect(cover.isMirrored).toBe(true);
+});
+
+function isMirrored(setting: Omit<Setting, 'down'>): boolean {
+  const { cover } = coverOf({ ...setting, down: [] });
+  return cover.kind === 'cover' && cover.isMirrored;
+}
+
+test('nodes mirror the one that coordinates where they answer for the same partitions, and it for all records', () => {
+  expect(isMirrored({ nodes: 3, replicas: 3, needed: 3, self: 0 })).toBe(true);
+  expect(isMirrored({ nodes: 3, replicas: 3, needed: 1, self: 0 })).toBe(true);
+  expect(isMirrored({ nodes: 3, replicas: 3, needed: 2, self: -1 })).toBe(false);
+  expect(isMirrored({ nodes: 5, replicas: 3, needed: 2, self: 0 })).toBe(false);
 });
 
 test('a node that holds nothing is not asked, even if it is the one that coordinates', () => {

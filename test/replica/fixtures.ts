@@ -116,6 +116,7 @@ export function scanOf(choices: Partial<ReplicaScan> = {}): ReplicaScan {
     maxBytes: 1_000_000,
     partitions: ALL_PARTITIONS,
     whole: ALL_PARTITIONS,
+    asDigest: false,
     placementVersion: 1,
     ...choices,
   };

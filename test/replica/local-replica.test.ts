@@ -13,6 +13,7 @@ import {
   headerOf,
   versionOf,
 } from '../../src/core/record.js';
+import { digestOfRecords } from '../../src/core/scan-digest.js';
 import { systemClock } from '../../src/io/clock.js';
 import { levelStoreOpener } from '../../src/io/level-store.js';
 import { silentLog } from '../../src/io/log.js';
@@ -234,6 +235,19 @@ describe('scans of a replica', () => {
     const small = await pageOf(node, { maxBytes: 1, reverse: true });
     expect(keysOf(small)).toEqual(['d']);
     expect(small.scannedTo).toEqual(Uint8Array.from(bytes('d')));
+  });
+
+  test('come as a digest where that is asked for, of just the page that would have come', async () => {
+    const node = await filled(['a', 'b', 'c', 'd']);
+    for (const choices of [{}, { limit: 2 }, { maxBytes: 1 }, { reverse: true, limit: 3 }]) {
+      const { entries, ...rest } = await pageOf(node, choices);
+      const digest = digestOfRecords(entries);
+      expect(await pageOf(node, { ...choices, asDigest: true })).toEqual({
+        ...rest,
+        entries: [],
+        digest,
+      });
+    }
   });
 
   test('are bounded by the work when they find nothing', async () => {

@@ -352,6 +352,7 @@ function copyOfPage(page: ReplicaPage): ReplicaPage {
       record: Uint8Array.from(record),
     })),
     ...(page.scannedTo === undefined ? {} : { scannedTo: Uint8Array.from(page.scannedTo) }),
+    ...(page.digest === undefined ? {} : { digest: Uint8Array.from(page.digest) }),
     corrupt: page.corrupt.map((key) => Uint8Array.from(key)),
   };
 }

@@ -170,6 +170,7 @@ describe('a replica over the wire', () => {
       maxBytes: 1_000,
       partitions: Buffer.alloc(32, 0xaa),
       whole: Buffer.alloc(32, 0x0f),
+      asDigest: false,
       placementVersion: 3,
     };
     remote.replica.page = {
@@ -184,6 +185,10 @@ describe('a replica over the wire', () => {
     const deadlineMs = systemClock.monotonicMs() + 5_000;
     expect(await peer.scan(request, deadlineMs)).toEqual(remote.replica.page);
     expect(remote.replica.scans).toEqual([request]);
+    remote.replica.page = { kind: 'page', entries: [], digest: Buffer.alloc(8, 7), corrupt: [] };
+    const digest = await peer.scan({ ...request, asDigest: true }, deadlineMs);
+    expect(digest).toEqual(remote.replica.page);
+    expect(remote.replica.scans.at(-1)?.asDigest).toBe(true);
     expect(await peer.ping(PING, deadlineMs)).toEqual({
       kind: 'pong',
       nodeId: 'n1',

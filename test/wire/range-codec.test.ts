@@ -16,7 +16,8 @@ test('a page is what the generated encoder makes of it', () => {
       bytes,
       fc.array(bytes, { maxLength: 4 }),
       bytes,
-      (rows, to, unread, token) => {
+      bytes,
+      (rows, to, unread, token, digest) => {
         const columns = {
           keys: rows.map(({ key }) => key),
           records: rows.map(({ record }) => record),
@@ -25,10 +26,17 @@ test('a page is what the generated encoder makes of it', () => {
           ...columns,
           scannedTo: to,
           corrupt: unread,
+          digest,
         }).finish();
         expect(
           Buffer.compare(
-            encodeReplicaPage({ kind: 'page', entries: rows, corrupt: unread, scannedTo: to }),
+            encodeReplicaPage({
+              kind: 'page',
+              entries: rows,
+              corrupt: unread,
+              scannedTo: to,
+              digest,
+            }),
             ofReplica,
           ),
         ).toBe(0);
