@@ -62,9 +62,24 @@ export async function runWhile(
   }
 }
 
-/** Waits for something to be held, until SIGINT or SIGTERM ends the waiting: exit code 130. */
-export async function untilHeld<T>(wait: (signal: AbortSignal) => Promise<T>): Promise<T> {
+/** Who waits for so long is told why. */
+const TELL_AFTER_MS = 1_000;
+
+/**
+ * Waits for something to be held, until SIGINT or SIGTERM ends the waiting: exit code 130. When it takes long, `why` is asked once
+ * what for, and people are told.
+ */
+export async function untilHeld<T>(
+  wait: (signal: AbortSignal) => Promise<T>,
+  why: () => Promise<string>,
+): Promise<T> {
   const controller = new AbortController();
+  let isOver = false;
+  const tell = async (): Promise<void> => {
+    const reason = await why();
+    if (!isOver) note(reason);
+  };
+  const timer = setTimeout(() => void tell(), TELL_AFTER_MS);
   const stop = (signal: NodeJS.Signals): void => controller.abort(signal);
   process.on('SIGINT', stop).on('SIGTERM', stop);
   try {
@@ -73,6 +88,8 @@ export async function untilHeld<T>(wait: (signal: AbortSignal) => Promise<T>): P
     if (!controller.signal.aborted) throw error;
     throw new CommandFailure(EXIT.interrupted, 'INTERRUPTED', 'interrupted while waiting');
   } finally {
+    isOver = true;
+    clearTimeout(timer);
     process.off('SIGINT', stop).off('SIGTERM', stop);
   }
 }

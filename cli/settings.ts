@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { CONSISTENCY_LEVELS, type Consistency } from '../src/core/consistency.js';
 import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, MAX_TTL_MS } from '../src/core/limits.js';
@@ -132,6 +133,12 @@ export const leaseTtlOption = (): Option =>
     '--ttl <duration>',
     'how long it outlives a holder that has died, 100ms to 24h (default: 10s)',
   ).argParser(leaseTtlArgument);
+
+export const leaseAsOption = (description: string): Option =>
+  new Option('--as <text>', `${description} (default: HOST:PID)`);
+
+/** HOST:PID. */
+export const thisProcess = (): string => `${hostname()}:${process.pid}`;
 
 export const waitOption = (): Option =>
   new Option('--wait <duration>', 'give up waiting after so long (default: never)').argParser(

@@ -1,13 +1,13 @@
 import { Command } from 'commander';
 import { once } from 'node:events';
-import { hostname } from 'node:os';
 import type { Kv, Leader } from '../../src/index.js';
 import { withKv } from '../connection.js';
 import { EXIT } from '../exit-code.js';
 import { CommandFailure, usageError } from '../failure.js';
 import { printFields, type OutputFormat } from '../output.js';
 import { givenUp, runWhile, untilHeld, type Held } from '../run-while.js';
-import { leaseTtlOption, settingsOf, waitOption } from '../settings.js';
+import { whyWaiting } from '../lease-view.js';
+import { leaseAsOption, leaseTtlOption, settingsOf, thisProcess, waitOption } from '../settings.js';
 
 interface Options {
   readonly as?: string;
@@ -24,7 +24,7 @@ export function electCommand(): Command {
       '[command...]',
       'what to run while leading, after --; without it: lead until SIGINT or SIGTERM',
     )
-    .option('--as <text>', 'what the others learn of this candidate (default: HOST:PID)')
+    .addOption(leaseAsOption('what the others learn of this candidate'))
     .option('--observe', 'do not stand, print who leads, first and whenever it changes')
     .addOption(leaseTtlOption())
     .addOption(waitOption())
@@ -50,16 +50,19 @@ Examples:
       }
       process.exitCode = await withKv(settings, async (kv) => {
         const { wait } = options;
-        const value = options.as ?? `${hostname()}:${process.pid}`;
-        const term = await untilHeld((signal) =>
-          electionOf(kv, name, options).campaign(value, {
-            signal,
-            ...(wait !== undefined && { waitMs: wait }),
-          }),
+        const value = options.as ?? thisProcess();
+        const what = `leadership of ${name}`;
+        const term = await untilHeld(
+          (signal) =>
+            electionOf(kv, name, options).campaign(value, {
+              signal,
+              ...(wait !== undefined && { waitMs: wait }),
+            }),
+          () => whyWaiting(kv, `election/${name}`, what),
         );
         const { token } = term;
         const held: Held = {
-          what: `leadership of ${name}`,
+          what,
           token,
           signal: term.signal,
           giveUp: () => term.resign(),

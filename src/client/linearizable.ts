@@ -66,6 +66,8 @@ export interface LockOptions {
    * of this. Default: 10,000.
    */
   readonly ttlMs?: number;
+  /** What others may learn of this holder while it holds the lock: its address, say. `kvctl lock` shows it to those that wait. */
+  readonly as?: string;
   /** How long to wait for another holder; then rejects with TIMED_OUT. Default: for ever. */
   readonly waitMs?: number;
   /**
@@ -118,7 +120,7 @@ export interface Leadership extends AsyncDisposable, Leader {
 export interface Election {
   readonly name: string;
   /** Waits until this candidate leads. `value` is what the others learn of it: its address, say. */
-  campaign(value: string, options?: Omit<LockOptions, 'ttlMs'>): Promise<Leadership>;
+  campaign(value: string, options?: Omit<LockOptions, 'ttlMs' | 'as'>): Promise<Leadership>;
   /**
    * Who leads, first as it is and then whenever it changes; undefined: nobody. That a leader has died is known when its record
    * has not been renewed for its time to live. Looks a few times a second, and goes on through failures that may pass.

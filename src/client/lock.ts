@@ -1,4 +1,5 @@
 import { invalidArgument } from '../core/errors.js';
+import { encodeText } from './codec.js';
 import type { Kv } from './kv.js';
 import { takeLease, type Lease, type LeaseRecord, type LeaseTerms } from './lease.js';
 import type { Lock, LockOptions } from './linearizable.js';
@@ -25,7 +26,8 @@ export function termsOf(kind: 'lock' | 'election', name: string, options: LockOp
   if (typeof name !== 'string' || name === '') {
     throw invalidArgument('name', 'must be a string, and not empty');
   }
-  const { ttlMs, waitMs, signal } = options;
+  const { as, ttlMs, waitMs, signal } = options;
+  if (as !== undefined) encodeText('as', as);
   return {
     what: `${kind} ${name}`,
     key: `${kind}/${name}`,
@@ -35,6 +37,7 @@ export function termsOf(kind: 'lock' | 'election', name: string, options: LockOp
         ? Infinity
         : checkInteger('waitMs', waitMs, 0, Number.MAX_SAFE_INTEGER),
     signal: signal === undefined ? undefined : checkSignal(signal),
+    ...(as === undefined ? {} : { value: as }),
   };
 }
 

@@ -101,6 +101,15 @@ describe('a lock', () => {
     expect(cluster.time.clock.monotonicMs() - startMs).toBeLessThan(20);
   });
 
+  test('says of its holder what it is asked to, for as long as it is held', async () => {
+    const cluster = new FakeCluster();
+    const kv = await cluster.connect();
+    await resultUnderTime(cluster, kv.lock('jobs', { as: 'db1:4711', ttlMs: 1_000 }));
+    await cluster.time.advance(3_000);
+    const record = await resultUnderTime(cluster, kv.get('lock/jobs'));
+    expect(JSON.parse(record ?? '')).toMatchObject({ value: 'db1:4711', ttlMs: 1_000 });
+  });
+
   test('is lost when somebody takes its record away, and is not taken back', async () => {
     const cluster = new FakeCluster();
     const kv = await cluster.connect();

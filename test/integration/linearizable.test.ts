@@ -156,9 +156,12 @@ describe('kvctl lock', () => {
     const all = await Promise.all(
       [1, 2, 3, 4].map(() => kvctl('lock', 'one', '--', 'sh', '-c', script)),
     );
-    expect(all.map(({ code, stderr }) => ({ code, stderr }))).toEqual(
-      all.map(() => ({ code: 0, stderr: '' })),
-    );
+    for (const { code, stderr } of all) {
+      expect({ code, stderr: stderr.replace(/^waiting for lock one.*\n/, '') }).toEqual({
+        code: 0,
+        stderr: '',
+      });
+    }
     const tokens = all.map(({ stdout }) => stdout.trim());
     expect(new Set(tokens).size).toBe(4);
     for (const token of tokens) expect(token).toMatch(/^[0-9a-f-]{34}$/);
@@ -175,12 +178,27 @@ describe('kvctl lock', () => {
 
   test('passes signals on, releases the lock, and gives up waiting after --wait', async () => {
     const script = 'trap "echo told; exit 3" TERM; touch running; while :; do sleep 0.05; done';
-    const holder = launch('lock', 'y', '--ttl', '1m', '--', 'sh', '-c', script);
+    const holder = launch(
+      'lock',
+      'y',
+      '--as',
+      'the first',
+      '--ttl',
+      '1m',
+      '--',
+      'sh',
+      '-c',
+      script,
+    );
     const holding = ended(holder);
     await eventually('the command runs', () => existsSync(join(folder, 'running')));
     expect(await kvctl('lock', 'y', '--wait', '300ms', '--', 'true')).toMatchObject({ code: 6 });
     const waiter = launch('lock', 'y', '--', 'echo', 'mine');
     const waiting = ended(waiter);
+    let told = '';
+    waiter.stderr.setEncoding('utf8').on('data', (part: string) => (told += part));
+    await eventually('the waiting is told', () => told.includes('\n'));
+    expect(told).toMatch(/^waiting for lock y: held by the first since .*, free 1 min after/);
     holder.kill('SIGTERM');
     expect(await holding).toMatchObject({ code: 3, stdout: 'told\n' });
     expect(await waiting).toMatchObject({ code: 0, stdout: 'mine\n' });
