@@ -11,7 +11,6 @@ import {
 import { formatVersion } from '../../src/core/version.js';
 import type { Linker, NodeAnswer } from '../../src/io/link.js';
 import { isReplicaFailure, type ApplyAnswer, type ReplicaFailure } from '../../src/io/peer.js';
-import { CLOCK_BOUND_KEY } from '../../src/replica/meta.js';
 import { userKeyOf } from '../../src/replica/layout.js';
 import type { Defect } from './defect.js';
 import type { FaultName } from './faults.js';
@@ -27,6 +26,7 @@ import {
   nameOf,
   restamped,
   retold,
+  withoutClockBound,
   wrapBatch,
   wrapCoordinator,
   wrapLinker,
@@ -250,10 +250,7 @@ export const DEFECTS: readonly KnownDefect[] = [
     shownBy: 6,
     faults: ['crash', 'power', 'jump', 'skew'],
     workloads: ['unstamped'],
-    store: (opener) =>
-      wrapStore(opener, (store) => ({
-        get: async (key) => (nameOf(key) === nameOf(CLOCK_BOUND_KEY) ? undefined : store.get(key)),
-      })),
+    store: withoutClockBound,
   },
   {
     name: 'ties are broken differently on each node',

@@ -1,6 +1,7 @@
 import { ANSWERED } from '../../src/core/ledger.js';
 import { decodeRecord, versionOf } from '../../src/core/record.js';
 import type { Version } from '../../src/core/version.js';
+import type { NodeAnswer } from '../../src/io/link.js';
 import type {
   ApplyAnswer,
   ApplyCall,
@@ -19,6 +20,7 @@ import {
   restamped,
   retold,
   termsOf,
+  withoutClockBound,
   wrapBatch,
   wrapCoordinator,
   wrapLinker,
@@ -29,6 +31,15 @@ import {
 const APPLIED: ApplyAnswer = { kind: 'applied' };
 
 const SLOW_MS = 100;
+
+const ELSEWHERE: NodeAnswer = {
+  code: 'UNAVAILABLE',
+  outcome: 'none',
+  message: 'another node is to be asked',
+  record: undefined,
+  shadow: undefined,
+  receipt: undefined,
+};
 
 /** Many rounds of few keys at once, on a network slow enough for them to meet. */
 const CROWDED: Partial<Shape> = {
@@ -86,7 +97,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
       faultGapMs: 20,
       faultLastsMs: [1],
     },
-    peer: withSlowAccepts,
+    peer: (peer, process) => withSlowAccepts(peer, process, 0.7, SLOW_MS),
     store: (opener) =>
       wrapStore(opener, (store) => ({
         batch: () => {
@@ -175,6 +186,43 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
     },
   },
   {
+    // Of a writer that is drawn once, whose clock begins below what it has issued. A ballot that was prepared is harmless: promises must
+    // be above all that was promised and is held. One that a lease has saved the prepare for is still promised to that writer.
+    name: 'ballots are used again after a restart',
+    laws: 'h',
+    shownBy: 10,
+    nodes: 3,
+    faults: ['quick-crash'],
+    workloads: ['linear'],
+    shape: {
+      ...CROWDED,
+      roundKeys: ['lin/0'],
+      clients: 4,
+      thinkMs: 5,
+      tempo: { delayMs: 0.3, grainMs: 0, tailChance: 0, reconnectMs: { low: 1, high: 5 } },
+      disk: { syncMs: 0.5, readMs: 0.05, walkMs: 0.2, openMs: 1 },
+      skewMs: 0,
+      faultGapMs: 60,
+      faultsAtOnce: 1,
+      faultLastsMs: [1],
+    },
+    // Requests go to one node alone, and go on as soon as it is there again: nobody else passes what it had proposed.
+    linker: (linker, process) =>
+      wrapLinker(linker, (call, link) => {
+        if (link.welcome?.nodeId === 'n1') link.send(call);
+        else process.post(1, () => call.onAnswer(ELSEWHERE));
+      }),
+    peer: (peer, process) => withSlowAccepts(peer, process, 1, SLOW_MS / 4),
+    store: withoutClockBound,
+    node({ replica }, process) {
+      const { clock, host } = process;
+      clock.setSkew(-process.random.fraction() * SLOW_MS);
+      process.post(SLOW_MS / 2, () => clock.setSkew(0));
+      const stamp = replica.stamp.bind(replica);
+      replica.stamp = async () => ({ ...(await stamp()), writerHi: 0, writerLo: host });
+    },
+  },
+  {
     name: 'a replica counts twice',
     laws: 'h',
     nodes: 3,
@@ -244,11 +292,11 @@ function countedTwice(): Pick<KnownDefect, 'node' | 'peer'> {
 }
 
 /** What a slow network may do: between the halves of a round there is time for a node to start again. */
-function withSlowAccepts(peer: Peer, process: SimProcess): Peer {
+function withSlowAccepts(peer: Peer, process: SimProcess, chance: number, slowMs: number): Peer {
   return wrapPeer(peer, {
     apply: (call, slot) => {
-      const isSlow = call.source === 'accept' && process.random.fraction() < 0.7;
-      if (isSlow) process.post(process.random.fraction() * SLOW_MS, () => peer.apply(call, slot));
+      const isSlow = call.source === 'accept' && process.random.fraction() < chance;
+      if (isSlow) process.post(process.random.fraction() * slowMs, () => peer.apply(call, slot));
       else peer.apply(call, slot);
     },
   });

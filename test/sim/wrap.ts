@@ -6,6 +6,7 @@ import type { Link, Linker, NodeCall } from '../../src/io/link.js';
 import type { ApplyAnswer, ApplyCall, Peer } from '../../src/io/peer.js';
 import type { Store, StoreBatch, StoreOpener } from '../../src/io/store.js';
 import { ALL_RECORDS } from '../../src/replica/layout.js';
+import { CLOCK_BOUND_KEY } from '../../src/replica/meta.js';
 
 /** What a replica did with a call, told to the caller as something else. */
 export function retold(
@@ -179,4 +180,12 @@ export function restamped(key: Uint8Array, record: Uint8Array, version: Version)
   const fields = decodeRecord(record);
   if (fields === undefined) throw new Error('an SDK sent what is no record');
   return encodeRecord(key, { ...fields, version });
+}
+
+/** A disk that says nothing of how far the clock of its node had come. */
+export function withoutClockBound(opener: StoreOpener): StoreOpener {
+  const bound = nameOf(CLOCK_BOUND_KEY);
+  return wrapStore(opener, (store) => ({
+    get: async (key) => (nameOf(key) === bound ? undefined : store.get(key)),
+  }));
 }
