@@ -313,8 +313,10 @@ export class LocalReplica implements Peer {
   async #scan(request: ReplicaScan, deadlineMs: number): Promise<ReplicaPage | ReplicaFailure> {
     const refusal = this.#door.judgeRange(request, deadlineMs);
     if (refusal !== undefined) return refusal;
+    // A digest would hide on which keys of the page it abstains.
+    const scan = { ...request, asDigest: request.asDigest && this.#known.corrupt.size === 0 };
     const answer = await this.#scans.run(request.limit, deadlineMs, () =>
-      scanPage(this.#folder.store, request, this.#table, this.#options.clock, deadlineMs),
+      scanPage(this.#folder.store, scan, this.#table, this.#options.clock, deadlineMs),
     );
     if (answer.kind !== 'page') return answer;
     for (const key of answer.corrupt) this.#known.foundCorrupt(key, hash32(key));

@@ -310,6 +310,25 @@ describe('scans of a replica', () => {
     expect(page.corrupt.map((key) => Buffer.from(key).toString())).toEqual(['b']);
   });
 
+  test('come whole, though a digest is asked for, while the replica abstains on a key', async () => {
+    const disk = createFaultyDisk();
+    const node = await openTestReplica(disk);
+    for (const key of ['a', 'b', 'c']) await applyOne(node, bytes(key), recordOf(bytes(key), 1));
+    const spoil = (record: Uint8Array): Promise<void> =>
+      disk.store
+        .batch()
+        .put(recordKey(bytes('b')), record)
+        .commit({ sync: true });
+    await spoil(Buffer.alloc(40, 1));
+    expect((await pageOf(node, { asDigest: true })).corrupt).toHaveLength(1);
+    // The disk gives it again, and it still counts for nothing until it has been mended.
+    await spoil(recordOf(bytes('b'), 1));
+    const page = await pageOf(node, { asDigest: true });
+    expect(keysOf(page)).toEqual(['a', 'c']);
+    expect(page.corrupt.map((key) => Buffer.from(key).toString())).toEqual(['b']);
+    expect(page.digest).toBeUndefined();
+  });
+
   test('past their deadline, or with a bitmap of the wrong size, are refused', async () => {
     const node = await filled(['a']);
     expect(await node.replica.scan(scanOf(), 0)).toMatchObject({ code: 'TIMED_OUT' });
