@@ -24,7 +24,7 @@ export class ChosenRecords {
   keep(turnKey: string, record: Uint8Array, livesVersion: number): void {
     this.take(turnKey);
     // A copy: what is encoded shares memory with much that nobody needs any more.
-    const own = Uint8Array.prototype.slice.call(record);
+    const own = new Uint8Array(record);
     this.#records.set(turnKey, { record: own, livesVersion });
     this.#bytes += turnKey.length + own.length;
     if (this.#records.size <= MAX_RECORDS && this.#bytes <= MAX_BYTES) return;

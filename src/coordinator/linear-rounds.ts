@@ -92,8 +92,5 @@ export class LinearRounds implements Rounds {
 }
 
 function nextOf({ tombstone, value, expiresAtMs }: RecordFields): NextValue {
-  return {
-    ...(tombstone ? {} : { value }),
-    ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
-  };
+  return { value: tombstone ? undefined : value, expiresAtMs };
 }

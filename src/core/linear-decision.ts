@@ -13,8 +13,8 @@ export type Change =
 
 /** What a key is to hold; `value` absent: nothing, it is deleted. */
 export interface NextValue {
-  readonly value?: Uint8Array;
-  readonly expiresAtMs?: number;
+  readonly value?: Uint8Array | undefined;
+  readonly expiresAtMs?: number | undefined;
 }
 
 /** What a compare-and-set asks of the present value. */
@@ -67,23 +67,32 @@ export function decide(request: LinearRequest, prepared: Prepared): Decision {
   const floor = held?.version ?? prepared.fence;
   const present = presentOf(held, nowMs);
 
-  const propose = (next: Omit<RecordFields, 'version'>, result: LinearResult): Decision => {
-    const leased = isLeasable(next) && proposesAgain(held, ballot) && ballot.wallMs <= nowMs;
-    const fields = { ...next, version: ballot, leased };
-    return { kind: 'propose', record: encodeRecord(key, fields), result };
+  /** `changed` undefined: by this. */
+  const propose = (
+    { value, expiresAtMs }: NextValue,
+    changed: Version | undefined,
+    ledger: Uint8Array,
+    result: LinearResult,
+  ): Decision => {
+    const record = encodeRecord(key, {
+      version: ballot,
+      tombstone: value === undefined,
+      expiresAtMs,
+      changed,
+      ledger,
+      // A fence may drop tombstones and what expires, and with them what a lease promises.
+      leased:
+        value !== undefined &&
+        expiresAtMs === undefined &&
+        proposesAgain(held, ballot) &&
+        ballot.wallMs <= nowMs,
+      value: value ?? NOTHING,
+    });
+    return { kind: 'propose', record, result };
   };
   /** What is there, again: the ledger apart nothing changes. */
   const again = (ledger: Uint8Array, result: LinearResult): Decision =>
-    propose(
-      {
-        tombstone: present === undefined,
-        value: present?.value ?? NOTHING,
-        changed: changedOf(held) ?? prepared.fence,
-        ...(present?.expiresAtMs === undefined ? {} : { expiresAtMs: present.expiresAtMs }),
-        ledger,
-      },
-      result,
-    );
+    propose(present ?? ABSENT, changedOf(held) ?? prepared.fence, ledger, result);
   /** The floor of a plain record is its own version, and that of absence the fence; a record in its place has to carry it on. */
   const carried = (): Uint8Array => held?.ledger ?? encodeLedger(floor);
 
@@ -92,16 +101,8 @@ export function decide(request: LinearRequest, prepared: Prepared): Decision {
     const isHeld = held !== undefined && compareVersions(changedOf(held) as Version, id) === 0;
     if (isHeld) return again(carried(), { code: ANSWERED.applied, version: id });
     if (compareVersions(id, floor) > 0) {
-      const { value, expiresAtMs } = change.next;
-      const fields = {
-        tombstone: value === undefined,
-        value: value ?? NOTHING,
-        changed: id,
-        ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
-        // What it replaces knew of no request above it: a record's version is above all ids in its ledger.
-        ledger: encodeLedger(id),
-      };
-      return propose(fields, { code: ANSWERED.applied, version: id });
+      // What it replaces knew of no request above it: a record's version is above all ids in its ledger.
+      return propose(change.next, id, encodeLedger(id), { code: ANSWERED.applied, version: id });
     }
     if (held === undefined) return { kind: 'forgotten', floor };
     return again(carried(), { code: ANSWERED.lost, version: changedOf(held) });
@@ -130,23 +131,14 @@ export function decide(request: LinearRequest, prepared: Prepared): Decision {
       version,
     });
   }
-  return propose(
-    {
-      tombstone: next.value === undefined,
-      value: next.value ?? NOTHING,
-      ...(next.expiresAtMs === undefined ? {} : { expiresAtMs: next.expiresAtMs }),
-      ledger: answered(ANSWERED.applied, ballot),
-    },
-    { code: ANSWERED.applied, version: ballot },
-  );
+  return propose(next, undefined, answered(ANSWERED.applied, ballot), {
+    code: ANSWERED.applied,
+    version: ballot,
+  });
 }
 
 const NOTHING = new Uint8Array(0);
-
-/** A fence may drop the others, and with them what a lease promises. */
-function isLeasable({ tombstone, expiresAtMs }: Omit<RecordFields, 'version'>): boolean {
-  return !tombstone && expiresAtMs === undefined;
-}
+const ABSENT: NextValue = {};
 
 /** Whether the coordinator that proposes at this ballot proposed what is there as well. */
 function proposesAgain(held: RecordFields | undefined, ballot: Version): boolean {

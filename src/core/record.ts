@@ -35,14 +35,14 @@ export interface RecordFields {
   readonly version: Version;
   readonly tombstone: boolean;
   /** Absolute wall ms. From then on the record is a tombstone of the same version. */
-  readonly expiresAtMs?: number;
+  readonly expiresAtMs?: number | undefined;
   /** The version at which the value last changed, where a LINEARIZABLE round re-accepted it since. Absent: `version`. */
-  readonly changed?: Version;
+  readonly changed?: Version | undefined;
   /**
    * The LINEARIZABLE requests lately answered on this key, as core/ledger.ts has them. Absent for a plain write, whose floor is its
    * own version.
    */
-  readonly ledger?: Uint8Array;
+  readonly ledger?: Uint8Array | undefined;
   /** Proposed by a coordinator that means to propose again soon: see core/lease.ts. Absent: false. */
   readonly leased?: boolean;
   /** Empty for a tombstone. */
@@ -136,10 +136,10 @@ export function decodeRecord(bytes: Uint8Array): RecordFields | undefined {
   return {
     version: readVersion(bytes, VERSION_AT),
     tombstone,
-    ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
-    ...(changed === undefined ? {} : { changed }),
-    ...(ledger === undefined ? {} : { ledger }),
-    ...((flags & LEASED) === 0 ? {} : { leased: true }),
+    expiresAtMs,
+    changed,
+    ledger,
+    leased: (flags & LEASED) !== 0,
     value: at === bytes.length ? NO_VALUE : bytes.subarray(at),
   };
 }

@@ -78,11 +78,10 @@ export function compareBytesAt(
 
 /** `wall-logical-writer` in hexadecimal, 34 characters: sorts as versions do, and is what people see and type. */
 export function formatVersion(version: Version): string {
-  return [
-    version.wallMs.toString(16).padStart(12, '0'),
-    version.logical.toString(16).padStart(4, '0'),
-    version.writerHi.toString(16).padStart(8, '0') + version.writerLo.toString(16).padStart(8, '0'),
-  ].join('-');
+  const bytes = Buffer.allocUnsafe(VERSION_BYTES);
+  writeVersion(version, bytes, 0);
+  const hex = bytes.toString('hex');
+  return `${hex.slice(0, 12)}-${hex.slice(12, 16)}-${hex.slice(16)}`;
 }
 
 /** The inverse of {@link formatVersion}; undefined when the text is not a version. */

@@ -50,8 +50,8 @@ export const recordFields: fc.Arbitrary<RecordFields> = fc
       expiresAtMs: upTo(MAX_WALL_MS),
       changed: versions,
       ledger: ledgers,
-      leased: fc.constant(true),
+      leased: fc.boolean(),
     },
-    { requiredKeys: ['version', 'tombstone', 'value'] },
+    { requiredKeys: ['version', 'tombstone', 'leased', 'value'] },
   )
   .map((fields) => (fields.tombstone ? { ...fields, value: new Uint8Array(0) } : fields));

@@ -86,7 +86,8 @@ describe('a record with an expiry', () => {
         expect(decodeRecord(answer)).toEqual({
           version,
           tombstone: true,
-          ...(changed === undefined ? {} : { changed }),
+          leased: false,
+          changed,
           value: new Uint8Array(0),
         });
       }),
