@@ -10,6 +10,7 @@ import { counterCodec, counterOf } from './counter.js';
 import { electionNamed } from './election.js';
 import { checkCodec, decodeValue, encodeValue, entryOf, keyEntryOf } from './entry.js';
 import { expectationBytes } from './expect.js';
+import { ItemIterator } from './item-iterator.js';
 import { iterable, named, throwFirst } from './items.js';
 import { keyBytes, storedKey } from './keys.js';
 import type {
@@ -58,7 +59,7 @@ import {
   type Reader,
 } from './requests.js';
 import { rangeOf } from './scan-range.js';
-import { scanRecords } from './scan.js';
+import { scanRecords, type ScannedRecord } from './scan.js';
 import type { Session } from './session.js';
 
 const NO_BYTES = new Uint8Array(0);
@@ -203,20 +204,17 @@ export class Keyspace<V> implements Kv<V> {
   scan(options: ScanOptions & { readonly keysOnly: true }): AsyncIterable<Entry<undefined>>;
   scan(options: ScanOptions): AsyncIterable<Entry<V | undefined>>;
   scan(options: ScanOptions = {}): AsyncIterable<Entry<V | undefined>> {
-    return this.#scan(options);
+    return new ItemIterator(this.#scan(options), ({ key, record, fields }) =>
+      fields === undefined
+        ? keyEntryOf(this.#ownKey(key), record)
+        : entryOf(this.#ownKey(key), decodeValue(this.#codec, fields.value), fields),
+    );
   }
 
-  async *#scan(options: ScanOptions): AsyncGenerator<Entry<V | undefined>, void, void> {
+  /** Options are looked at when the iteration begins. */
+  async *#scan(options: ScanOptions): AsyncGenerator<readonly ScannedRecord[], void, void> {
     const plan = this.#plan(this.#profile.read, options);
-    const range = rangeOf(this.#prefix, options);
-    for await (const records of scanRecords(this.#session, range, plan)) {
-      for (const { key, record, fields } of records) {
-        const own = this.#ownKey(key);
-        yield fields === undefined
-          ? keyEntryOf(own, record)
-          : entryOf<V | undefined>(own, decodeValue(this.#codec, fields.value), fields);
-      }
-    }
+    yield* scanRecords(this.#session, rangeOf(this.#prefix, options), plan);
   }
 
   cas(key: Key, options: CasOptions<V>, next: V | undefined): Promise<CasResult<V>> {

@@ -120,7 +120,9 @@ async function fetchPage(
       if ('records' in page) {
         node.answered();
         // As after a get: this connection never stamps below what it has read.
-        for (const { record } of page.records) session.observe(versionOf(record));
+        for (const { record, fields } of page.records) {
+          session.observe(fields?.version ?? versionOf(record));
+        }
         return page;
       }
       const { code, message } = page;

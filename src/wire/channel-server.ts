@@ -4,7 +4,7 @@ import { FRAME_CUT_BYTES } from '../core/limits.js';
 import type { Log } from '../io/log.js';
 import type { Lives } from '../io/peer.js';
 import type { Timers } from '../io/timers.js';
-import { FrameWriter } from './frame-writer.js';
+import { FrameWriter, type OutgoingAnswer } from './frame-writer.js';
 import { v1 } from './messages.js';
 import { codeToWire, toGrpcStatus } from './status.js';
 
@@ -75,7 +75,7 @@ export class ServerChannel {
   #ended = false;
   readonly #running = new Map<number, RunningCall>();
   #runningBytes = 0;
-  #answers: v1.Answer.$Properties[] = [];
+  #answers: OutgoingAnswer[] = [];
   #gatheredBytes = 0;
   /** The lives that the node knew of when it gave the gathered answers. */
   #gatheredUnder: Lives | undefined;
@@ -111,7 +111,7 @@ export class ServerChannel {
   }
 
   /** Sends the answer with whatever else is ready in this turn. Harmless when nobody waits for it. */
-  answer(answer: v1.Answer.$Properties): void {
+  answer(answer: OutgoingAnswer): void {
     if (this.#ended) return;
     const id = answer.id ?? 0;
     const running = this.#running.get(id);
@@ -234,7 +234,7 @@ export class ServerChannel {
     }
   }
 
-  #refusal(id: number, code: ErrorCode, why: string): v1.Answer.$Properties {
+  #refusal(id: number, code: ErrorCode, why: string): OutgoingAnswer {
     return { id, code: codeToWire(code), message: `node ${this.#host.nodeId}: ${why}` };
   }
 
@@ -254,7 +254,7 @@ export class ServerChannel {
     let frame = this.#newFrame(this.#gatheredUnder);
     let bytes = 0;
     for (let i = 0; i < answers.length; i++) {
-      const answer = answers[i] as v1.Answer.$Properties;
+      const answer = answers[i] as OutgoingAnswer;
       const size = answerBytes(answer);
       if (bytes > 0 && bytes + size > FRAME_CUT_BYTES) {
         this.#write(frame);
@@ -342,7 +342,7 @@ export class ServerChannel {
   }
 }
 
-function answerBytes(answer: v1.Answer.$Properties): number {
+function answerBytes(answer: OutgoingAnswer): number {
   return (
     ANSWER_OVERHEAD_BYTES +
     (answer.record?.length ?? 0) +

@@ -9,6 +9,18 @@ import {
   varintSize,
 } from './protobuf-fields.js';
 
+/** The body of an answer that is made where it goes: a large one is not copied into its frame. */
+export interface Body {
+  readonly length: number;
+  /** Writes that many bytes from `at` on. */
+  writeTo(out: Uint8Array, at: number): void;
+}
+
+/** An answer as a frame takes it. What it refers to stays as it is until it is written. */
+export interface OutgoingAnswer extends Omit<v1.Answer.$Properties, 'body'> {
+  body?: Uint8Array | Body | null;
+}
+
 /** For a few answers, or an SDK's greeting. */
 const FIRST_ROOM_BYTES = 512;
 /** A tag and the length of what follows it. */
@@ -89,7 +101,7 @@ export class FrameWriter {
     this.#append(v1.CallFrame.encode({ cancelled: ids }).finish());
   }
 
-  answer(answer: v1.Answer.$Properties): void {
+  answer(answer: OutgoingAnswer): void {
     const message = answer.message ? Buffer.from(answer.message) : undefined;
     const receipt = answer.receipt ? v1.Receipt.encode(answer.receipt).finish() : undefined;
     const receiptSize = receipt === undefined ? 0 : 1 + varintSize(receipt.length) + receipt.length;
@@ -115,7 +127,7 @@ export class FrameWriter {
     at = putBytes(out, at, 34, answer.record);
     at = putBytes(out, at, 42, answer.header);
     at = putBytes(out, at, 50, message);
-    at = putBytes(out, at, 58, answer.body);
+    at = putBody(out, at, 58, answer.body);
     if (receipt !== undefined) {
       // A message that is there is written, whatever is in it.
       out[at++] = 66;
@@ -165,4 +177,13 @@ export class FrameWriter {
     }
     return this.#bytes;
   }
+}
+
+function putBody(out: Uint8Array, at: number, tag: number, body: OutgoingAnswer['body']): number {
+  if (!body || body.length === 0) return at;
+  if (body instanceof Uint8Array) return putBytes(out, at, tag, body);
+  out[at] = tag;
+  const start = putVarint(out, at + 1, body.length);
+  body.writeTo(out, start);
+  return start + body.length;
 }

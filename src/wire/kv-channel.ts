@@ -7,11 +7,12 @@ import type { CallKind, NodeAnswer, NodeFailure, Welcome } from '../io/link.js';
 import type { Timers } from '../io/timers.js';
 import type { CancellableCall, ChannelHost, ServerChannel } from './channel-server.js';
 import { receiptToWire, requireConsistency, welcomeToWire } from './codec.js';
+import type { OutgoingAnswer } from './frame-writer.js';
 import { checkHello } from './greeting.js';
 import type { KvBackend, KvOperation } from './kv-backend.js';
 import type { LinkFaults } from './link-faults.js';
 import { v1 } from './messages.js';
-import { decodeNodeScan, encodeNodePage } from './range-codec.js';
+import { decodeNodeScan, nodePageBody } from './range-codec.js';
 import { codeToWire, outcomeToWire, toKvError } from './status.js';
 
 const TRACEPARENT_BYTES = 25;
@@ -70,7 +71,7 @@ class KvChannelHost implements ChannelHost {
   }
 
   /** Answers, after the delay that is injected, if any. */
-  reply(channel: ServerChannel, answer: v1.Answer.$Properties): void {
+  reply(channel: ServerChannel, answer: OutgoingAnswer): void {
     const { delayMs } = this.options.faults;
     if (delayMs === 0) channel.answer(answer);
     else this.options.timers.after(delayMs, () => channel.answer(answer));
@@ -98,7 +99,7 @@ class KvChannelHost implements ChannelHost {
     return { cancel: () => abort.abort() };
   }
 
-  async #scan(call: v1.Call, signal: AbortSignal): Promise<v1.Answer.$Properties> {
+  async #scan(call: v1.Call, signal: AbortSignal): Promise<OutgoingAnswer> {
     const deadlineMs = this.#deadlineOf(call);
     const page = await this.options.backend.scan(
       {
@@ -112,7 +113,7 @@ class KvChannelHost implements ChannelHost {
       signal,
     );
     return page.kind === 'page'
-      ? { id: call.id, body: encodeNodePage(page) }
+      ? { id: call.id, body: nodePageBody(page) }
       : failedAnswer(call.id, page);
   }
 
@@ -162,7 +163,7 @@ class ChannelOperation implements KvOperation, CancellableCall {
   }
 
   onAnswer(answer: NodeAnswer): void {
-    const wire: v1.Answer.$Properties = { id: this.#id };
+    const wire: OutgoingAnswer = { id: this.#id };
     if (answer.code !== undefined) {
       wire.code = codeToWire(answer.code);
       wire.outcome = outcomeToWire(answer.outcome);
@@ -187,7 +188,7 @@ function kindOf(kind: v1.CallKind): CallKind {
 }
 
 /** The answer to a kind of call that this release does not know, or does not take on this channel. */
-export function unknownKind(call: v1.Call): v1.Answer.$Properties {
+export function unknownKind(call: v1.Call): OutgoingAnswer {
   const message = `kind: ${call.kind} is no call that this channel takes`;
   return { id: call.id, code: codeToWire('NOT_SUPPORTED'), message };
 }
@@ -195,7 +196,7 @@ export function unknownKind(call: v1.Call): v1.Answer.$Properties {
 export function failedAnswer(
   id: number,
   { code, outcome, message }: Pick<NodeFailure, 'code' | 'outcome' | 'message'>,
-): v1.Answer.$Properties {
+): OutgoingAnswer {
   return { id, code: codeToWire(code), outcome: outcomeToWire(outcome), message };
 }
 

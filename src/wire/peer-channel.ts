@@ -29,11 +29,12 @@ import { encodeAskReply } from './ask-replies.js';
 import { decodeAsk } from './ask-requests.js';
 import type { CancellableCall, ChannelHost, FrameSender, ServerChannel } from './channel-server.js';
 import { welcomeToWire } from './codec.js';
+import type { OutgoingAnswer } from './frame-writer.js';
 import { checkHello } from './greeting.js';
 import { failedAnswer, unknownKind } from './kv-channel.js';
 import type { LinkFaults } from './link-faults.js';
 import { v1 } from './messages.js';
-import { decodeBody, decodeReplicaScan, encodeReplicaPage } from './range-codec.js';
+import { decodeBody, decodeReplicaScan, replicaPageBody } from './range-codec.js';
 import { codeToWire, toKvError } from './status.js';
 
 export interface PeerChannelOptions {
@@ -124,7 +125,7 @@ class PeerChannelHost implements ChannelHost {
   }
 
   /** Answers, unless a fault is injected that loses or delays it. */
-  reply(channel: ServerChannel, answer: v1.Answer.$Properties): void {
+  reply(channel: ServerChannel, answer: OutgoingAnswer): void {
     const { faults, timers } = this.options;
     if (faults.dropsTo(channel.peerNodeId)) channel.swallow(answer.id ?? 0);
     else if (faults.delayMs === 0) channel.answer(answer);
@@ -151,7 +152,7 @@ class PeerChannelHost implements ChannelHost {
     return new KvError('WRONG_CLUSTER', message, { node: this.nodeId });
   }
 
-  #answerWith(call: v1.Call, channel: ServerChannel, answer: Promise<v1.Answer.$Properties>): void {
+  #answerWith(call: v1.Call, channel: ServerChannel, answer: Promise<OutgoingAnswer>): void {
     answer
       .catch((error: unknown) => failedAnswer(call.id, toKvError(error)))
       .then((settled) => this.reply(channel, settled))
@@ -172,18 +173,18 @@ class PeerChannelHost implements ChannelHost {
     }
   }
 
-  async #scan(call: v1.Call): Promise<v1.Answer.$Properties> {
+  async #scan(call: v1.Call): Promise<OutgoingAnswer> {
     const request = decodeReplicaScan(call.body, call.placementVersion);
     const page: ReplicaPage | ReplicaFailure = await this.#replica.scan(
       request,
       this.deadlineOf(call),
     );
     return page.kind === 'page'
-      ? { id: call.id, body: encodeReplicaPage(page) }
+      ? { id: call.id, body: replicaPageBody(page) }
       : failedReply(call.id, page);
   }
 
-  async #ping(call: v1.Call, channel: ServerChannel): Promise<v1.Answer.$Properties> {
+  async #ping(call: v1.Call, channel: ServerChannel): Promise<OutgoingAnswer> {
     const ping = decodeBody(() => v1.Ping.decode(call.body), 'Ping');
     const pong: PingAnswer | ReplicaFailure = await this.#replica.ping(
       { from: channel.peerNodeId, rumours: rumoursFromWire(ping.rumours, 'rumours') },
@@ -195,7 +196,7 @@ class PeerChannelHost implements ChannelHost {
     return { id: call.id, body: v1.Pong.encode(wire).finish() };
   }
 
-  async #ask(call: v1.Call, channel: ServerChannel): Promise<v1.Answer.$Properties> {
+  async #ask(call: v1.Call, channel: ServerChannel): Promise<OutgoingAnswer> {
     const { kind, request } = decodeAsk(call.body, channel.peerNodeId);
     const reply = await this.#replica.ask(kind, request, this.deadlineOf(call));
     if (isReplicaFailure(reply)) return failedReply(call.id, reply);
@@ -299,7 +300,7 @@ class IncomingRead extends IncomingCall implements ReadCall {
 function foundReply(
   id: number,
   { header, record, fence }: ReadAnswer & { kind: 'found' },
-): v1.Answer.$Properties {
+): OutgoingAnswer {
   if (fence !== undefined)
     return record === undefined ? { id, header, fence } : { id, record, fence };
   return record === undefined ? { id, header } : { id, record };
@@ -309,7 +310,7 @@ function foundReply(
 function failedReply(
   id: number,
   { kind, code, message, promised }: ReplicaFailure,
-): v1.Answer.$Properties {
+): OutgoingAnswer {
   const outcome = kind === 'failed' ? v1.Outcome.UNKNOWN : v1.Outcome.NONE;
   const version = promised === undefined ? {} : { version: promised };
   return { id, code: codeToWire(code), outcome, message, ...version };

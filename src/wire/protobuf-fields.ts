@@ -12,12 +12,13 @@ export function numberSize(value: number | null | undefined): number {
   return value ? 1 + varintSize(value) : 0;
 }
 
-export function bytesSize(bytes: Bytes): number {
+/** `bytes`: those of the field, or what knows how many they are. */
+export function bytesSize(bytes: { readonly length: number } | null | undefined): number {
   return bytes && bytes.length > 0 ? elementSize(bytes) : 0;
 }
 
 /** Of one element of a repeated field, which is written though it may be empty. */
-export function elementSize(bytes: Uint8Array): number {
+export function elementSize(bytes: { readonly length: number }): number {
   return 1 + varintSize(bytes.length) + bytes.length;
 }
 

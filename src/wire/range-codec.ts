@@ -4,6 +4,7 @@ import { PARTITIONS } from '../core/placement.js';
 import { DIGEST_BYTES, isHead } from '../core/record.js';
 import type { NodePage, NodeScan } from '../io/link.js';
 import type { ReplicaPage, ReplicaScan } from '../io/peer.js';
+import type { Body } from './frame-writer.js';
 import { v1 } from './messages.js';
 import { bytesSize, elementSize, putBytes, putElement } from './protobuf-fields.js';
 
@@ -78,8 +79,8 @@ export function decodeReplicaScan(body: Uint8Array, placementVersion: number): R
   };
 }
 
-export function encodeNodePage(page: NodePage): Uint8Array {
-  return encodePage(page.entries, NO_BYTES, NO_KEYS, page.token, NO_BYTES);
+export function nodePageBody({ entries, token }: NodePage): Body {
+  return new PageBody(entries, NO_BYTES, NO_KEYS, token, NO_BYTES);
 }
 
 /** Throws INVALID_ARGUMENT for a page that no node writes. The bytes are views of `body`. */
@@ -88,9 +89,9 @@ export function decodeNodePage(body: Uint8Array): NodePage {
   return { kind: 'page', entries: rows(page), token: page.token };
 }
 
-export function encodeReplicaPage(page: ReplicaPage): Uint8Array {
+export function replicaPageBody(page: ReplicaPage): Body {
   const { entries, scannedTo = NO_BYTES, corrupt, digest = NO_BYTES } = page;
-  return encodePage(entries, scannedTo, corrupt, NO_BYTES, digest);
+  return new PageBody(entries, scannedTo, corrupt, NO_BYTES, digest);
 }
 
 /** Throws INVALID_ARGUMENT for a page that no node writes. The bytes are views of `body`. */
@@ -125,25 +126,31 @@ interface Entry {
 }
 
 /** The bytes that the generated encoder of RangePage gives: by hand, as a frame is, because a page has thousands of fields. */
-function encodePage(
-  entries: readonly Entry[],
-  scannedTo: Uint8Array,
-  corrupt: readonly Uint8Array[],
-  token: Uint8Array,
-  digest: Uint8Array,
-): Uint8Array {
-  let size = bytesSize(scannedTo) + bytesSize(token) + bytesSize(digest);
-  for (const { key, record } of entries) size += elementSize(key) + elementSize(record);
-  for (const key of corrupt) size += elementSize(key);
-  const out = Buffer.allocUnsafe(size);
-  let at = 0;
-  for (const { key } of entries) at = putElement(out, at, KEYS_TAG, key);
-  for (const { record } of entries) at = putElement(out, at, RECORDS_TAG, record);
-  at = putBytes(out, at, SCANNED_TO_TAG, scannedTo);
-  for (const key of corrupt) at = putElement(out, at, CORRUPT_TAG, key);
-  at = putBytes(out, at, TOKEN_TAG, token);
-  putBytes(out, at, DIGEST_TAG, digest);
-  return out;
+class PageBody implements Body {
+  readonly length: number;
+
+  constructor(
+    private readonly entries: readonly Entry[],
+    private readonly scannedTo: Uint8Array,
+    private readonly corrupt: readonly Uint8Array[],
+    private readonly token: Uint8Array,
+    private readonly digest: Uint8Array,
+  ) {
+    let length = bytesSize(scannedTo) + bytesSize(token) + bytesSize(digest);
+    for (const { key, record } of entries) length += elementSize(key) + elementSize(record);
+    for (const key of corrupt) length += elementSize(key);
+    this.length = length;
+  }
+
+  writeTo(out: Uint8Array, start: number): void {
+    let at = start;
+    for (const { key } of this.entries) at = putElement(out, at, KEYS_TAG, key);
+    for (const { record } of this.entries) at = putElement(out, at, RECORDS_TAG, record);
+    at = putBytes(out, at, SCANNED_TO_TAG, this.scannedTo);
+    for (const key of this.corrupt) at = putElement(out, at, CORRUPT_TAG, key);
+    at = putBytes(out, at, TOKEN_TAG, this.token);
+    putBytes(out, at, DIGEST_TAG, this.digest);
+  }
 }
 
 function rows(page: v1.RangePage): readonly Entry[] {
