@@ -22,6 +22,8 @@ export interface NodeConfig {
   readonly tempo: Tempo;
   /** How long a stop waits for requests under way. */
   readonly graceMs: number;
+  /** Of 127.0.0.1, for Prometheus. Undefined: no metrics are served. */
+  readonly metricsPort: number | undefined;
   readonly trustFolder: boolean;
   readonly unsafeFaults: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
@@ -74,6 +76,11 @@ export const SETTINGS: readonly Setting[] = [
     name: 'grace-ms',
     placeholder: 'MS',
     help: 'how long a stop waits for requests under way, 0 to 600000 (default: 10000)',
+  },
+  {
+    name: 'metrics-port',
+    placeholder: 'PORT',
+    help: 'port of 127.0.0.1 at which Prometheus finds /metrics (default: none)',
   },
   {
     name: 'trust-folder',
@@ -147,6 +154,7 @@ const schemas = {
   'max-value-bytes': wholeNumber(1, 2_097_152),
   'anti-entropy-ms': wholeNumber(100, 86_400_000),
   'grace-ms': wholeNumber(0, 600_000),
+  'metrics-port': wholeNumber(1, 65_535),
   'trust-folder': yesOrNo(),
   'unsafe-faults': yesOrNo(),
   'log-level': v.picklist(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error'),
@@ -240,6 +248,7 @@ function complete(values: Values, isTerminal: boolean): NodeConfig {
       antiEntropyMs: values['anti-entropy-ms'] ?? DEFAULT_TEMPO.antiEntropyMs,
     },
     graceMs: values['grace-ms'] ?? 10_000,
+    metricsPort: values['metrics-port'],
     trustFolder: values['trust-folder'] ?? false,
     unsafeFaults: values['unsafe-faults'] ?? false,
     logLevel: values['log-level'] ?? 'info',

@@ -1,8 +1,11 @@
 import { Command, Option } from 'commander';
 import { KvError } from '../src/core/errors.js';
+import type { Log } from '../src/io/log.js';
+import type { RunningNode } from '../src/start-node.js';
 import { environmentName, loadConfig, SETTINGS, type NodeConfig } from './config.js';
 import { EXIT } from './exit-code.js';
 import { CommandFailure } from './failure.js';
+import type { MetricsServer } from './metrics.js';
 
 /** `kvctl serve`: runs one node in the foreground until SIGTERM or SIGINT. */
 export function serveCommand(): Command {
@@ -77,6 +80,7 @@ async function serve(config: NodeConfig): Promise<void> {
     },
     `node ${config.node} serves cluster ${config.cluster} at ${node.endpoint}`,
   );
+  const metrics = await metricsOf(node, config, log);
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     // A second signal finds the stop under way; it is bounded by graceMs, so there is nothing to hurry.
     process.on('SIGTERM', resolve);
@@ -84,7 +88,32 @@ async function serve(config: NodeConfig): Promise<void> {
   });
   log.info({ signal, graceMs: config.graceMs }, `${signal}: finishing what is under way`);
   await node.stop();
+  metrics?.close();
   log.info({}, 'stopped');
+}
+
+/** Undefined: they were not asked for. A node that cannot serve them does not start. */
+async function metricsOf(
+  node: RunningNode,
+  { metricsPort }: NodeConfig,
+  log: Log,
+): Promise<MetricsServer | undefined> {
+  if (metricsPort === undefined) return undefined;
+  const { serveMetrics } = await import('./metrics.js');
+  try {
+    const metrics = await serveMetrics(metricsPort, () => node.status());
+    log.info({ port: metrics.port }, `metrics are at http://127.0.0.1:${metrics.port}/metrics`);
+    return metrics;
+  } catch (error) {
+    await node.stop();
+    throw new CommandFailure(
+      EXIT.error,
+      'CANNOT_LISTEN',
+      `metrics-port: ${(error as Error).message}`,
+      'End what listens there (see `ss -ltnp`), or give another port with --metrics-port.',
+      { cause: error },
+    );
+  }
 }
 
 /** The only thing that is unavailable to a node that starts is its own address: to point at --endpoints would mislead. */

@@ -95,6 +95,7 @@ describe('the configuration of a node', () => {
       'max-value-bytes': '12',
       'anti-entropy-ms': '1000',
       'grace-ms': '13',
+      'metrics-port': '9101',
       'trust-folder': 'true',
       'unsafe-faults': 'true',
       'log-level': 'warn',
