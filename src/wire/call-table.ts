@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../core/errors.js';
 import type { Clock } from '../io/clock.js';
 import type { Timers } from '../io/timers.js';
+import { CallsById } from './calls-by-id.js';
 import type { OutgoingCall } from './outgoing-call.js';
 
 /** What may be under way on one channel; beyond it calls are refused, and were not sent. */
@@ -33,7 +34,7 @@ interface LateFailure {
 /** The calls of one channel that are under way: ids, bounds, deadlines, and the failures of those that end badly. */
 export class CallTable {
   readonly #options: CallTableOptions;
-  readonly #calls = new Map<number, OutgoingCall>();
+  readonly #calls = new CallsById<OutgoingCall>();
   #bytes = 0;
   #lastId = 0;
   #sweeping = false;
@@ -66,7 +67,7 @@ export class CallTable {
     while (this.#calls.has(id));
     this.#lastId = id;
     call.id = id;
-    this.#calls.set(id, call);
+    this.#calls.add(call);
     this.#bytes += call.frameBytes;
     if (call.deadlineMs < this.#earliestDeadlineMs) this.#earliestDeadlineMs = call.deadlineMs;
     if (!this.#sweeping) this.#scheduleSweep();
@@ -79,8 +80,7 @@ export class CallTable {
 
   /** The call for which `matches` holds. Not for the hot path: it looks at all of them. */
   find(matches: (call: OutgoingCall) => boolean): OutgoingCall | undefined {
-    for (const call of this.#calls.values()) if (matches(call)) return call;
-    return undefined;
+    return this.#calls.list().find(matches);
   }
 
   /** Takes the call out; its caller is about to be answered. */
@@ -98,7 +98,7 @@ export class CallTable {
   }
 
   failAll(code: ErrorCode, message: string): void {
-    for (const call of this.#calls.values()) this.fail(call, code, message);
+    for (const call of this.#calls.list()) this.fail(call, code, message);
   }
 
   /** Fails a call that is not in the table, once this turn is over. */
@@ -141,7 +141,7 @@ export class CallTable {
   #expire(nowMs: number): void {
     const { endpoint } = this.#options;
     let earliestMs = Infinity;
-    for (const call of this.#calls.values()) {
+    for (const call of this.#calls.list()) {
       if (call.deadlineMs <= nowMs) {
         const what = call.written ? 'no answer from' : 'not sent to';
         this.fail(call, 'TIMED_OUT', `${what} ${endpoint} by the deadline`);

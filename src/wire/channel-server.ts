@@ -4,6 +4,7 @@ import { FRAME_CUT_BYTES } from '../core/limits.js';
 import type { Log } from '../io/log.js';
 import type { Lives } from '../io/peer.js';
 import type { Timers } from '../io/timers.js';
+import { CallsById } from './calls-by-id.js';
 import { FrameWriter, type OutgoingAnswer } from './frame-writer.js';
 import { v1 } from './messages.js';
 import { codeToWire, toGrpcStatus } from './status.js';
@@ -53,6 +54,7 @@ export interface ChannelPorts {
 }
 
 interface RunningCall {
+  readonly id: number;
   readonly bytes: number;
   started: CancellableCall | undefined;
 }
@@ -73,7 +75,7 @@ export class ServerChannel {
   /** No further call is taken; the stream ends when those under way are answered. */
   #closing = false;
   #ended = false;
-  readonly #running = new Map<number, RunningCall>();
+  readonly #running = new CallsById<RunningCall>();
   #runningBytes = 0;
   #answers: OutgoingAnswer[] = [];
   #gatheredBytes = 0;
@@ -204,8 +206,8 @@ export class ServerChannel {
       return;
     }
     const bytes = call.key.length + call.record.length + call.body.length;
-    const running: RunningCall = { bytes, started: undefined };
-    this.#running.set(id, running);
+    const running: RunningCall = { id, bytes, started: undefined };
+    this.#running.add(running);
     this.#runningBytes += bytes;
     if (this.#closing) {
       this.answer(this.#refusal(id, 'UNAVAILABLE', 'it is stopping'));
@@ -329,7 +331,7 @@ export class ServerChannel {
   #abandon(): void {
     if (this.#ended) return;
     this.#finish();
-    for (const { started } of this.#running.values()) started?.cancel();
+    for (const { started } of this.#running.list()) started?.cancel();
     this.#running.clear();
   }
 
