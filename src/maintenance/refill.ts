@@ -25,7 +25,7 @@ import type { AskReply } from '../io/peer-asks.js';
 import { StoreError } from '../io/store.js';
 import { sleep, type Timers } from '../io/timers.js';
 import { applyAll } from './apply-all.js';
-import { exchange } from './exchange.js';
+import { exchange, type PartitionDifference } from './exchange.js';
 import { HeldAlone } from './held-alone.js';
 import type { KeyDifference } from './key-difference.js';
 
@@ -229,18 +229,32 @@ export class Refill {
       });
       if (result.end === 'complete') {
         if (result.reason !== '') return result.reason;
-        // The own fences are set aside, so what is not copied for one is what the source abstains on (replica/promises.ts).
-        const unread = result.differences.reduce(
-          (sum, { corrupt, fenced }) => sum + corrupt + fenced,
-          0,
-        );
-        return unread === 0 ? undefined : `${unread} records there or here cannot be read yet`;
+        const unread = result.differences.reduce((sum, { corrupt }) => sum + corrupt, 0);
+        if (unread > 0) return `${unread} records there or here cannot be read`;
+        return this.#copyDoubted(source, result.differences);
       }
       if (result.end !== 'busy' && result.end !== 'not-ready') {
         return `${source.nodeId}: ${result.reason}`;
       }
       await sleep(timers, BUSY_PAUSE_MS);
     }
+  }
+
+  /**
+   * The own fences are set aside, so what was not copied for one is what the source abstains on (replica/promises.ts). Its pages tell
+   * it, and its promises make it as doubtful here. To wait until a round has settled it will not do: of two replicas it needs this one.
+   */
+  async #copyDoubted(
+    source: Peer,
+    differences: readonly PartitionDifference[],
+  ): Promise<string | undefined> {
+    const doubted = emptyPartitionSet();
+    for (const { partition, fenced } of differences) {
+      if (fenced > 0) addPartition(doubted, partition);
+    }
+    if (countPartitions(doubted) === 0) return undefined;
+    const failure = await this.#copyPages(source, doubted);
+    return failure === undefined ? undefined : `${source.nodeId}: ${failure.message}`;
   }
 
   /**

@@ -185,7 +185,7 @@ describe('a refill', () => {
     },
   );
 
-  test('is not complete without what its source is in doubt about', async () => {
+  test('takes over what its source is in doubt about, and is in doubt about it as well', async () => {
     const three = await ThreeReplicas.open();
     const [forgot, source] = nodesOf(three);
     // Of a folder that is not empty, only what differs is copied.
@@ -193,12 +193,14 @@ describe('a refill', () => {
     const held = { key: bytes(KEY), ballot: ballotAt(20) };
     await applyOne(source, held.key, recordOf(held.key, 10));
     await three.finish(source.replica.promiseAnswers.adopt([held]));
-    const refilled = refillOf(three);
-    const told = await three.finish(refilled.from(source.replica, ALL_PARTITIONS));
-    expect(told).toBe('1 records there or here cannot be read yet');
-    await applyOne(source, held.key, recordOf(held.key, 20, 'settled'), { source: 'accept' });
-    expect(await three.finish(refilled.from(source.replica, ALL_PARTITIONS))).toBeUndefined();
-    expect(await three.finish(refilled.finish())).toBeUndefined();
-    expect(await readOne(forgot, held.key)).toMatchObject({ kind: 'found' });
+    await refill(three, [source.replica]);
+    expect([...(await three.contents(0)).keys()]).toContain(KEY);
+    const refusal = { kind: 'refused', promised: held.ballot };
+    expect(await readOne(forgot, held.key)).toMatchObject(refusal);
+    // A round needs both of two replicas, and nobody else.
+    for (const node of [forgot, source]) {
+      const record = Uint8Array.from(recordOf(held.key, 10));
+      expect(await prepareOne(node, held.key, ballotAt(30))).toEqual({ kind: 'promised', record });
+    }
   });
 });
