@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { logFile, placesOf } from './layout.js';
 import { LogReader } from './log-reader.js';
 import type { StartedNode } from './node-process.js';
-import { unreadyReason, viewNodes, type NodeView } from './node-view.js';
+import { notServing, unreadyReason, viewNodes, type NodeView } from './node-view.js';
 import { Problem } from './problem.js';
 import { Progress } from './progress.js';
 import type { ClusterState } from './state.js';
@@ -36,6 +36,7 @@ export async function waitUntilReady(
         .map((view) => ({
           id: view.place.id,
           says: view.report?.state,
+          why: notServing(view),
           reason: unreadyReason(view, views),
         }));
       progress.show(
@@ -47,7 +48,7 @@ export async function waitUntilReady(
       if (late.length === 0) return views;
       if (performance.now() > giveUpAtMs) {
         throw new Problem(
-          `Not ready after ${READY_WITHIN_MS / 1_000} s: ${late.map(({ id, reason }) => `${id} ${reason ?? ''}`).join('; ')}. ` +
+          `Not ready after ${READY_WITHIN_MS / 1_000} s: ${late.map(({ id, why, reason }) => `${id} ${why ?? reason ?? ''}`).join('; ')}. ` +
             `They go on; see \`${at.script} logs ${late.map(({ id }) => id).join(' ')}\`.`,
           5,
         );
