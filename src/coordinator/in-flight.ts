@@ -29,6 +29,10 @@ export abstract class UnderWay {
   abstract cancel(): void;
   /** True when it carries out what the caller handed in. */
   abstract serves(operation: object): boolean;
+  /** Whether anything may be to do for it before its deadline. */
+  get isLookedAt(): boolean {
+    return true;
+  }
   /** Called now and then before its deadline. */
   look(_nowMs: number): void {}
 }
@@ -39,6 +43,10 @@ export class InFlight {
   #last: UnderWay | undefined;
   #count = 0;
   #bytes = 0;
+  /** How many of them {@link UnderWay.isLookedAt}. */
+  #lookedAt = 0;
+  /** No deadline is before it. */
+  #earliestMs = Infinity;
   #sweeping = false;
   #onEmpty: (() => void)[] = [];
 
@@ -69,6 +77,8 @@ export class InFlight {
     this.#last = operation;
     this.#count++;
     this.#bytes += operation.bytes;
+    if (operation.isLookedAt) this.#lookedAt++;
+    if (operation.deadlineMs < this.#earliestMs) this.#earliestMs = operation.deadlineMs;
     if (!this.#sweeping) this.#armSweep();
   }
 
@@ -84,6 +94,7 @@ export class InFlight {
     operation.after = undefined;
     this.#count--;
     this.#bytes -= operation.bytes;
+    if (operation.isLookedAt) this.#lookedAt--;
     if (this.#count === 0 && this.#onEmpty.length > 0) {
       for (const tell of this.#onEmpty.splice(0)) tell();
     }
@@ -114,11 +125,18 @@ export class InFlight {
 
   #sweep(): void {
     const nowMs = this.clock.monotonicMs();
+    // Of writes there may be a thousand, with nothing to do for any of them.
+    if (this.#lookedAt === 0 && nowMs < this.#earliestMs) return;
+    this.#earliestMs = Infinity;
     for (let one = this.#first; one !== undefined;) {
       const { after }: UnderWay = one;
       if (nowMs >= one.deadlineMs) one.expire();
-      else one.look(nowMs);
+      else {
+        if (one.deadlineMs < this.#earliestMs) this.#earliestMs = one.deadlineMs;
+        one.look(nowMs);
+      }
       // Who hears an answer may cancel other operations. If it was the next one, the next sweep goes on with the rest.
+      if (after?.isUnderWay === false) this.#earliestMs = nowMs;
       one = after?.isUnderWay === true ? after : undefined;
     }
   }

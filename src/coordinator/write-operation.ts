@@ -62,6 +62,11 @@ export class WriteOperation extends UnderWay implements ApplyCall {
     return this.key.length + this.record.length;
   }
 
+  /** It goes to all replicas at once, so there is nothing to do for it but to wait. */
+  override get isLookedAt(): boolean {
+    return false;
+  }
+
   /** Sends it, or refuses it with nothing sent when the replicas that can be reached are too few for the level. */
   start(): void {
     const { peers } = this.route;
