@@ -58,6 +58,7 @@ export interface RefilledPromises {
   setAside(): void;
   adopt(
     promises: readonly { readonly key: Uint8Array; readonly ballot: Uint8Array }[],
+    mayDoubt: (partition: number) => boolean,
   ): Promise<void>;
 }
 
@@ -154,7 +155,9 @@ export class Refill {
           fences === undefined ? [] : [this.#ports.fences.adopt(partition, fences)],
         ),
       );
-      await this.#ports.promises.adopt(this.#promises);
+      // Who has one other replica refills from it alone: no round goes on without that one, so each has seen what is copied from it.
+      const mayDoubt = (partition: number): boolean => this.#sources[partition] !== 1;
+      await this.#ports.promises.adopt(this.#promises, mayDoubt);
       return undefined;
     } catch (error) {
       if (!(error instanceof KvError)) throw error;

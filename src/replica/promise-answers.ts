@@ -1,5 +1,6 @@
 import { hash32 } from '../core/hash.js';
 import { allPartitions } from '../core/partition-set.js';
+import { partitionOf } from '../core/placement.js';
 import { isIntact, VERSION_AT } from '../core/record.js';
 import { compareBytesAt, VERSION_BYTES } from '../core/version.js';
 import type { AskReply, AskRequest } from '../io/peer-asks.js';
@@ -54,9 +55,13 @@ export class PromiseAnswers {
 
   /**
    * Keeps these from now on, beside those that it had itself, but for what is already held at or above them; durable when it
-   * resolves. A copy from below one of them has been taken without regard to it, and is in doubt. Rejects with a KvError.
+   * resolves. A copy from below one of them has been taken without regard to it, and is in doubt where `mayDoubt` says so of its
+   * partition. Rejects with a KvError.
    */
-  async adopt(adopted: readonly StoredPromise[]): Promise<void> {
+  async adopt(
+    adopted: readonly StoredPromise[],
+    mayDoubt: (partition: number) => boolean = () => true,
+  ): Promise<void> {
     const all = [...this.#promises.sorted(allPartitions(), NO_KEY), ...adopted];
     const kept: StoredPromise[] = [];
     for (let at = 0; at < all.length; at += MOST_AT_ONCE) {
@@ -68,7 +73,8 @@ export class PromiseAnswers {
       for (const [i, { key, ballot }] of some.entries()) {
         const record = held[i];
         if (isAtOrAbove(key, record, ballot)) continue;
-        kept.push({ key, ballot, isInDoubt: record !== undefined });
+        const isInDoubt = record !== undefined && mayDoubt(partitionOf(hash32(key)));
+        kept.push({ key, ballot, isInDoubt });
       }
     }
     this.#promises.enforce();

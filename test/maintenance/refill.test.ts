@@ -185,22 +185,36 @@ describe('a refill', () => {
     },
   );
 
-  test('takes over what its source is in doubt about, and is in doubt about it as well', async () => {
+  test('takes over what a source is in doubt about, and is in doubt about it as well', async () => {
     const three = await ThreeReplicas.open();
-    const [forgot, source] = nodesOf(three);
+    const [forgot, doubting, other] = nodesOf(three);
     // Of a folder that is not empty, only what differs is copied.
     await three.hold(0, [put('other')]);
     const held = { key: bytes(KEY), ballot: ballotAt(20) };
-    await applyOne(source, held.key, recordOf(held.key, 10));
-    await three.finish(source.replica.promiseAnswers.adopt([held]));
-    await refill(three, [source.replica]);
+    await applyOne(doubting, held.key, recordOf(held.key, 10));
+    await three.finish(doubting.replica.promiseAnswers.adopt([held]));
+    await refill(three, [other.replica, doubting.replica]);
     expect([...(await three.contents(0)).keys()]).toContain(KEY);
     const refusal = { kind: 'refused', promised: held.ballot };
     expect(await readOne(forgot, held.key)).toMatchObject(refusal);
-    // A round needs both of two replicas, and nobody else.
-    for (const node of [forgot, source]) {
+    for (const node of [forgot, doubting]) {
       const record = Uint8Array.from(recordOf(held.key, 10));
       expect(await prepareOne(node, held.key, ballotAt(30))).toEqual({ kind: 'promised', record });
     }
+  });
+
+  test('from the only other replica is in doubt about nothing, and keeps to what was promised', async () => {
+    const three = await ThreeReplicas.open();
+    const [forgot, source] = nodesOf(three);
+    const record = recordOf(bytes(KEY), 10);
+    await applyOne(source, bytes(KEY), record);
+    const ballot = ballotAt(20);
+    expect(await prepareOne(source, bytes(KEY), ballot)).toMatchObject({ kind: 'promised' });
+    await refill(three, [source.replica]);
+    expect(await readOne(forgot, bytes(KEY))).toMatchObject({ kind: 'found' });
+    expect(await applyOne(forgot, bytes(KEY), recordOf(bytes(KEY), 15))).toMatchObject({
+      kind: 'refused',
+      promised: ballot,
+    });
   });
 });
