@@ -4,7 +4,8 @@ import { FLOW_CONTROL_WINDOW_BYTES } from './grpc-options.js';
 
 /** What grpc-js has below a stream of a server. Its types hide it, and it has no other way to a connection's window. */
 interface StreamOfServer {
-  readonly call: { readonly stream: { readonly session: ServerHttp2Session } };
+  /** The session is undefined once the stream is destroyed. */
+  readonly call: { readonly stream: { readonly session: ServerHttp2Session | undefined } };
 }
 
 const widened = new WeakSet<ServerHttp2Session>();
@@ -15,6 +16,8 @@ const widened = new WeakSet<ServerHttp2Session>();
  */
 export function widenReceiveWindow(stream: ChannelStream): void {
   const { session } = (stream as unknown as StreamOfServer).call.stream;
+  // Whoever began the stream may be gone by now.
+  if (session === undefined || session.destroyed || session.closed) return;
   if (widened.has(session)) return;
   widened.add(session);
   // Of streams, this one too (RFC 9113, 6.9.2), and of the connection as a whole.

@@ -59,6 +59,28 @@ describe('a channel of a node', () => {
     session.destroy();
   });
 
+  test('outlives streams whose connection is gone before they are taken', async () => {
+    for (let i = 0; i < 40; i++) {
+      const session = connect(`http://${node.endpoint}`);
+      session.on('error', () => {});
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': KV_SERVICE.channel.path,
+        'content-type': 'application/grpc',
+        te: 'trailers',
+      });
+      stream.on('error', () => {});
+      await new Promise((resolve) => session.once('connect', resolve));
+      if (i % 2 === 0) stream.close(8);
+      setImmediate(() => session.destroy());
+    }
+    const channel = openRaw(client);
+    greet(channel);
+    await until(() => channel.frames.length === 1);
+    channel.stream.end();
+    await until(() => node.server.channels === 0);
+  });
+
   test('greets, and answers calls gathered', async () => {
     node.coordinator.records.set('k', recordOf('k', 'v', 3));
     const channel = openRaw(client);
