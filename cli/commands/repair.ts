@@ -121,21 +121,22 @@ export function summaryOf(rows: readonly RepairRow[]): string {
     : `Mended in part: ${what}; not everything could be compared.`;
 }
 
-/** Undefined when every comparison was complete. */
+/** Undefined when every two nodes were compared. Each pair is tried from both ends, and what one end did holds for both. */
 export function failureOf(rows: readonly RepairRow[]): CommandFailure | undefined {
-  const missing = rows.filter((row) => row.unreachable || !row.complete);
+  const silent = rows.filter((row) => row.unreachable).map(({ node }) => node);
+  const pairs = rows
+    .filter((row) => !row.unreachable)
+    .map((row) => ({ ...row, pair: [row.node, row.peer].sort().join(' with ') }));
+  const compared = new Set(pairs.filter(({ complete }) => complete).map(({ pair }) => pair));
+  const apart = pairs
+    .filter(({ pair, peer }) => !compared.has(pair) && !silent.includes(peer))
+    .map(({ pair }) => pair);
+  const missing = [...silent, ...new Set(apart)];
   if (missing.length === 0) return undefined;
-  const silent = missing.filter((row) => row.unreachable).map(({ node }) => node);
-  // Each pair was tried from both ends.
-  const pairs = missing.flatMap((row) =>
-    row.unreachable || silent.includes(row.peer)
-      ? []
-      : [[row.node, row.peer].sort().join(' with ')],
-  );
   return new CommandFailure(
     EXIT.unavailable,
     'UNAVAILABLE',
-    `could not be compared: ${[...silent, ...new Set(pairs)].join(', ')}`,
+    `could not be compared: ${missing.join(', ')}`,
     'They did not hear each other, or do not run; `kvctl cluster status` says more. What was not mended now is mended when they do.',
   );
 }

@@ -176,6 +176,12 @@ describe('repair', () => {
     );
   });
 
+  test('is whole when each pair was compared from one end', () => {
+    const rows = [repaired('n1', 'n2', 0, 'n2 has just started'), repaired('n2', 'n1', 3)];
+    expect(failureOf(rows)).toBeUndefined();
+    expect(summaryOf(rows)).toMatch(/^Mended: 3 records/);
+  });
+
   test('ends with 5 and says which could not be compared, each once', () => {
     const rows: RepairRow[] = [
       repaired('n1', 'n2', 1, 'it went away'),
