@@ -9,9 +9,11 @@ import {
 import { loadSync } from '@grpc/proto-loader';
 import { service as healthService } from 'grpc-health-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { ChannelStream } from '../../src/wire/channel-server.js';
 import { FrameWriter } from '../../src/wire/frame-writer.js';
 import { helloOfNode } from '../../src/wire/greeting.js';
 import { v1 } from '../../src/wire/messages.js';
+import { widenReceiveWindow } from '../../src/wire/receive-window.js';
 import { KV_SERVICE, PEER_SERVICE, type RawMethod } from '../../src/wire/services.js';
 import { codeFromWire } from '../../src/wire/status.js';
 import {
@@ -59,26 +61,9 @@ describe('a channel of a node', () => {
     session.destroy();
   });
 
-  test('outlives streams whose connection is gone before they are taken', async () => {
-    for (let i = 0; i < 40; i++) {
-      const session = connect(`http://${node.endpoint}`);
-      session.on('error', () => {});
-      const stream = session.request({
-        ':method': 'POST',
-        ':path': KV_SERVICE.channel.path,
-        'content-type': 'application/grpc',
-        te: 'trailers',
-      });
-      stream.on('error', () => {});
-      await new Promise((resolve) => session.once('connect', resolve));
-      if (i % 2 === 0) stream.close(8);
-      setImmediate(() => session.destroy());
-    }
-    const channel = openRaw(client);
-    greet(channel);
-    await until(() => channel.frames.length === 1);
-    channel.stream.end();
-    await until(() => node.server.channels === 0);
+  test('outlives a stream that is gone before it is taken, which has no connection any more', () => {
+    const gone = { call: { stream: { session: undefined } } } as unknown as ChannelStream;
+    expect(() => widenReceiveWindow(gone)).not.toThrow();
   });
 
   test('greets, and answers calls gathered', async () => {
