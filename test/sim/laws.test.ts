@@ -193,10 +193,12 @@ describe('the laws', () => {
     const again = entry('put', 3, 4, { value: 'a', version: '1' });
     expect(lawsBroken([putA, again], evidence(A, [A]))).toContain('e');
     const nodeStamps = [
-      { node: 'n1', version: '5' },
-      { node: 'n2', version: '4' },
-      { node: 'n1', version: '5' },
+      { node: 'n1', disk: 0, version: '5' },
+      { node: 'n2', disk: 0, version: '4' },
+      { node: 'n1', disk: 0, version: '5' },
     ];
+    const onAnother = nodeStamps.map((stamp, at) => ({ ...stamp, disk: at }));
+    expect(lawsBroken([putA], evidence(A, [A], { nodeStamps: onAnother }))).toBe('');
     expect(lawsBroken([putA], evidence(A, [A], { nodeStamps }))).toBe('e');
     const low = entry('put', 5, 6, { value: 'c', version: '1.5' });
     const history = [putA, putB, low];

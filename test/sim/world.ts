@@ -15,7 +15,13 @@ import { COMMIT_COUNTER_KEY, INCARNATION_KEY, PEERS_KEY, unseal } from '../../sr
 import { isAhead, PeerMemory } from '../../src/replica/peer-memory.js';
 import { ALL_HINTS, ALL_RECORDS, recordKey, userKeyOf } from '../../src/replica/layout.js';
 import { checkEqual } from './check/equal.js';
-import { laterOf, type Evidence, type ReplicaPlace, type StoredRecord } from './check/evidence.js';
+import {
+  laterOf,
+  type Evidence,
+  type NodeStamp,
+  type ReplicaPlace,
+  type StoredRecord,
+} from './check/evidence.js';
 import { SimClient } from './client.js';
 import type { Defect } from './defect.js';
 import { SimDisk } from './disk.js';
@@ -64,7 +70,9 @@ export class World {
   readonly #stored = new Map<string, StoredRecord>();
   /** The highest version that each node has removed from its disk, by node and key. */
   readonly #dropped = new Map<string, string>();
-  readonly #nodeStamps: { readonly node: string; readonly version: string }[] = [];
+  readonly #nodeStamps: NodeStamp[] = [];
+  /** How many disks each node has lost. */
+  readonly #disksLost = new Map<string, number>();
   readonly #fences: FenceWatch;
   /** What scrubs found on disks that nobody damaged. */
   readonly #scrubbed: string[] = [];
@@ -199,6 +207,7 @@ export class World {
   /** The node loses its disk, and comes back with this one. */
   forgets(node: SimNode, disk: SortedEntries): void {
     this.forgot = true;
+    this.#disksLost.set(node.id, (this.#disksLost.get(node.id) ?? 0) + 1);
     this.#forgetting = { node, life: progressOn(disk)?.incarnation };
   }
 
@@ -391,7 +400,9 @@ export class World {
       },
       hostOf: (address) => this.hostOf(address),
       defect: this.defect,
-      onStamp: (version) => this.#nodeStamps.push({ node: id, version }),
+      onStamp: (version) => {
+        this.#nodeStamps.push({ node: id, disk: this.#disksLost.get(id) ?? 0, version });
+      },
     });
   }
 

@@ -19,7 +19,7 @@ export interface Evidence {
   /** Keys that a replica holds in a form it cannot read. */
   readonly damaged: ReadonlySet<string>;
   /** Every stamp that a node took from its own clock, in order of time. */
-  readonly nodeStamps: readonly { readonly node: string; readonly version: string }[];
+  readonly nodeStamps: readonly NodeStamp[];
   /** False: a clock was further off than `maxDriftMs` for a time. */
   readonly clocksSane: boolean;
   /** What clocks that are right showed when the run began, and how far that of any node was off at the worst. */
@@ -31,6 +31,13 @@ export interface Evidence {
   readonly wrongTrees: readonly string[];
   /** Whether a disk was emptied or put back to an older state. */
   readonly forgot: boolean;
+}
+
+export interface NodeStamp {
+  readonly node: string;
+  /** Which of the disks that the node has had: another one knows nothing of the stamps before it. */
+  readonly disk: number;
+  readonly version: string;
 }
 
 export interface ReplicaPlace {

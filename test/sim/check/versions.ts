@@ -5,7 +5,7 @@ const LAW = '(e) no version is issued twice, and every clock is monotone';
 
 /**
  * Law (e). No two writes were sent under the same version, whoever stamped them. What a node stamps grows, across restarts
- * too. An SDK stamps above all that it had read or written when the write began.
+ * too, for as long as it keeps its disk: that has the bound of its clock, and stamps of a later life have a writer of their own. An SDK stamps above all that it had read or written when the write began.
  */
 export function checkVersions(history: History, evidence: Evidence): Violation[] {
   const violations: Violation[] = [];
@@ -22,13 +22,14 @@ export function checkVersions(history: History, evidence: Evidence): Violation[]
     }
   }
   const latest = new Map<string, string>();
-  for (const { node, version } of evidence.nodeStamps) {
-    const before = latest.get(node) ?? '';
+  for (const { node, disk, version } of evidence.nodeStamps) {
+    const clock = `${node} on disk ${disk}`;
+    const before = latest.get(clock) ?? '';
     if (version <= before) {
       const problem = `${node} stamped ${version} after ${before}`;
       violations.push({ law: LAW, key: '', problem, entries: [] });
     }
-    latest.set(node, version);
+    latest.set(clock, version);
   }
   // Beyond drift a client cannot follow what it reads: no node would take what it then stamped.
   if (evidence.clocksSane) violations.push(...checkCauses(history, evidence));
