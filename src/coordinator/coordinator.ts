@@ -109,11 +109,9 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
   };
   const quarantine = (): KvError =>
     new KvError('QUARANTINED', `the clock of ${nodeId} is too far from its peers`);
-  const stamp = async (): Promise<Version> => {
+  const stamp = (): Promise<Version> =>
     // Not even taken: a stamp of a wrong clock would keep the node's versions ahead after the clock is right again.
-    if (options.quarantined()) throw quarantine();
-    return options.stamp();
-  };
+    options.quarantined() ? Promise.reject(quarantine()) : options.stamp();
   const { timers, random } = options;
   const rounds = new LinearRounds({ context, timers, random, stamp, maxDriftMs });
   const peers = new Map<string, PeerState>();

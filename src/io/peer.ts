@@ -84,9 +84,9 @@ export type PrepareAnswer =
    */
   | {
       readonly kind: 'promised';
-      readonly record?: Uint8Array;
-      readonly header?: Uint8Array;
-      readonly fence?: Uint8Array;
+      readonly record?: Uint8Array | undefined;
+      readonly header?: Uint8Array | undefined;
+      readonly fence?: Uint8Array | undefined;
     }
   | ReplicaFailure;
 

@@ -2,13 +2,14 @@ import { compareRecords, HEADER_BYTES } from '../core/record.js';
 import type { ApplyAnswer, ApplyCall, ReplicaFailure } from '../io/peer.js';
 import type { StoreBatch } from '../io/store.js';
 import type { FenceTable } from './fence-table.js';
-import { segmentEntryKey, userKeyOf } from './layout.js';
+import { segmentEntryKey } from './layout.js';
 import type { Promises } from './promises.js';
 
 const NO_VALUE = new Uint8Array(0);
 
 /** A key of the group that is being committed: what is on disk, and what the group makes of it. */
 export interface HeldKey {
+  readonly key: Uint8Array;
   readonly storeKey: Buffer;
   readonly keyHash: number;
   /** Another key of the group, in the same chain. */
@@ -59,7 +60,7 @@ export function writeApplied(
   batch.put(held.storeKey, winner);
   promises.writeFulfilled(batch, held, winner);
   if (held.stored === undefined) {
-    batch.put(segmentEntryKey(held.keyHash, userKeyOf(held.storeKey)), NO_VALUE);
+    batch.put(segmentEntryKey(held.keyHash, held.key), NO_VALUE);
   }
 }
 

@@ -28,6 +28,7 @@ export class CommitRound implements KeysUnderWay {
     const next = this.#chains[chain];
     const known = find(next, call.keyHash, call.key);
     const held = known ?? {
+      key: call.key,
       storeKey: recordKey(call.key),
       keyHash: call.keyHash,
       next,

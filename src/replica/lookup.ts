@@ -3,7 +3,6 @@ import { StoreError, type Store } from '../io/store.js';
 import type { HeldKey } from './apply.js';
 import { CORRUPT, describeStoreError, refused } from './failure.js';
 import type { KnownRecords } from './known-records.js';
-import { userKeyOf } from './layout.js';
 
 /** What the store says of one key: its bytes, that there are none, or why it cannot say. */
 export type Lookup = Uint8Array | undefined | StoreError;
@@ -49,7 +48,7 @@ export async function lookUpHeld(
     } else if (record !== undefined && !isIntact(held.keyHash, record)) {
       held.failure = CORRUPT;
       corrupt += 1;
-      known.foundCorrupt(userKeyOf(held.storeKey), held.keyHash);
+      known.foundCorrupt(held.key, held.keyHash);
     } else {
       held.stored = record;
     }

@@ -135,10 +135,10 @@ export class PrepareRound {
     const { promised, committed } = fences.of(partitionOf(call.keyHash));
     const refusal = promises.prepare(call, holds, promised);
     if (refusal !== undefined) return refusal;
-    const fence = committed.length === 0 ? {} : { fence: committed };
-    if (holds === undefined || isHidden(holds, committed)) return { kind: 'promised', ...fence };
+    const fence = committed.length === 0 ? undefined : committed;
+    if (holds === undefined || isHidden(holds, committed)) return { kind: 'promised', fence };
     return haveSameHeader(holds, call.known)
-      ? { kind: 'promised', header: call.known, ...fence }
-      : { kind: 'promised', record: holds, ...fence };
+      ? { kind: 'promised', header: call.known, fence }
+      : { kind: 'promised', record: holds, fence };
   }
 }

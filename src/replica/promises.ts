@@ -204,15 +204,15 @@ export class Promises {
     if (known === undefined) {
       const next = this.#byHash.get(keyHash);
       this.#byHash.set(keyHash, {
-        key: Uint8Array.from(key),
-        ballot: Uint8Array.from(ballot),
+        key: new Uint8Array(key),
+        ballot: new Uint8Array(ballot),
         next,
         isOld: false,
         isInDoubt: false,
       });
       this.#size += 1;
     } else if (compareBytesAt(ballot, 0, known.ballot, 0, VERSION_BYTES) > 0) {
-      known.ballot = Uint8Array.from(ballot);
+      known.ballot = new Uint8Array(ballot);
       known.isOld = false;
     }
   }
@@ -229,15 +229,15 @@ export class Promises {
   /** In the batch with a record, the promise that it fulfils goes. */
   writeFulfilled(batch: StoreBatch, held: HeldKey, record: Uint8Array): void {
     if (this.#size === 0) return;
-    const key = userKeyOf(held.storeKey);
-    if (isFulfilled(this.of(key, held.keyHash), record)) batch.del(promiseKey(key));
+    const { key, keyHash } = held;
+    if (isFulfilled(this.of(key, keyHash), record)) batch.del(promiseKey(key));
   }
 
   /** The batch is on disk: only now is the promise not needed any more. */
   fulfilled(held: HeldKey, record: Uint8Array): void {
     if (this.#size === 0) return;
-    const key = userKeyOf(held.storeKey);
-    if (isFulfilled(this.of(key, held.keyHash), record)) this.#remove(key, held.keyHash);
+    const { key, keyHash } = held;
+    if (isFulfilled(this.of(key, keyHash), record)) this.#remove(key, keyHash);
   }
 
   /** The keys of promises at or below a fence that the partition has committed: nothing below it is taken anyway. */

@@ -274,36 +274,29 @@ class IncomingPrepare extends IncomingCall implements PrepareCall {
 
   onPrepared(_slot: number, answer: PrepareAnswer): void {
     const { id } = this;
-    if (answer.kind === 'promised') {
-      const { kind: _, ...held } = answer;
-      this.host.reply(this.channel, { id, ...held });
-    } else this.host.reply(this.channel, failedReply(id, answer));
+    const reply = answer.kind === 'promised' ? heldReply(id, answer) : failedReply(id, answer);
+    this.host.reply(this.channel, reply);
   }
 }
 
 class IncomingRead extends IncomingCall implements ReadCall {
   onRead(_slot: number, answer: ReadAnswer): void {
     const { id } = this;
-    this.host.reply(
-      this.channel,
-      answer.kind === 'absent'
-        ? answer.fence === undefined
-          ? { id }
-          : { id, fence: answer.fence }
-        : answer.kind === 'found'
-          ? foundReply(id, answer)
-          : failedReply(id, answer),
-    );
+    const reply = isReplicaFailure(answer) ? failedReply(id, answer) : heldReply(id, answer);
+    this.host.reply(this.channel, reply);
   }
 }
 
-function foundReply(
+/** What a replica holds: a record, or its header where that is enough; neither of what is absent. */
+function heldReply(
   id: number,
-  { header, record, fence }: ReadAnswer & { kind: 'found' },
+  held: Pick<PrepareAnswer & { kind: 'promised' }, 'record' | 'header' | 'fence'>,
 ): OutgoingAnswer {
-  if (fence !== undefined)
-    return record === undefined ? { id, header, fence } : { id, record, fence };
-  return record === undefined ? { id, header } : { id, record };
+  const reply: OutgoingAnswer = { id };
+  if (held.record !== undefined) reply.record = held.record;
+  else if (held.header !== undefined) reply.header = held.header;
+  if (held.fence !== undefined) reply.fence = held.fence;
+  return reply;
 }
 
 /** What this node did not send anywhere it has not applied either. */

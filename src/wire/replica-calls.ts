@@ -175,9 +175,9 @@ export class OutgoingPrepare extends ReplicaOutgoing {
     } else {
       const answer: PrepareAnswer = {
         kind: 'promised',
-        ...(record.length === 0 ? {} : { record }),
-        ...(header.length === 0 ? {} : { header }),
-        ...(fence.length === 0 ? {} : { fence }),
+        record: record.length === 0 ? undefined : record,
+        header: header.length === 0 ? undefined : header,
+        fence: fence.length === 0 ? undefined : fence,
       };
       this.call.onPrepared(this.slot, answer);
     }

@@ -95,6 +95,7 @@ class ModelReplica {
     const { wrong } = this.world;
     const call = applyCall(KEY, record, { source, fence });
     const held: HeldKey = {
+      key: KEY,
       storeKey: recordKey(KEY),
       keyHash: KEY_HASH,
       next: undefined,

@@ -47,6 +47,7 @@ class Acceptor {
 
   apply(record: Uint8Array): ApplyAnswer {
     const held: HeldKey = {
+      key: KEY,
       storeKey: recordKey(KEY),
       keyHash: KEY_HASH,
       next: undefined,
