@@ -13,7 +13,7 @@ const WRONG_CLOCK = 8;
 const AVOIDED = 16;
 const TRIED = 32;
 
-/** Round trips this much longer than the shortest make a node slow. */
+/** So much farther than the nearest makes a node slow. */
 const SLOW_FACTOR = 3;
 const SLOW_MARGIN_MS = 10;
 
@@ -130,8 +130,8 @@ export class ClusterMap {
   heard(node: NodeState, pong: NodePong, roundTripMs: number): void {
     node.silent = false;
     node.quarantined = pong.quarantined;
-    node.roundTripMs = roundTripMs;
-    this.#judgeRoundTrips();
+    node.measured(roundTripMs);
+    this.#judgeDistances();
   }
 
   view(clockOffsetMs: number): ClusterView {
@@ -232,14 +232,14 @@ export class ClusterMap {
     }
     if (twin !== undefined) this.#drop(twin);
     node.opened(welcome);
-    node.roundTripMs = roundTripMs;
+    node.measured(roundTripMs);
     // It was looked for elsewhere too, and is here.
     for (const other of this.#nodes) {
       const isElsewhere = other.nodeId === undefined && other.memberId === welcome.nodeId;
       if (other !== node && isElsewhere) this.#drop(other);
     }
     this.#hear(welcome);
-    this.#judgeRoundTrips();
+    this.#judgeDistances();
     this.#onOpen(node, welcome, roundTripMs);
   }
 
@@ -288,16 +288,17 @@ export class ClusterMap {
     void node.link.close(0);
   }
 
-  #judgeRoundTrips(): void {
-    let shortestMs = Infinity;
+  /**
+   * Not by the last round trip alone: under load any node is late now and then, and if its keys moved elsewhere and back each time,
+   * no coordinator would know what it has chosen last for a key.
+   */
+  #judgeDistances(): void {
+    let nearestMs = Infinity;
     for (const node of this.#nodes) {
-      if (node.open && node.roundTripMs !== undefined && node.roundTripMs < shortestMs) {
-        shortestMs = node.roundTripMs;
-      }
+      if (node.open && node.distanceMs < nearestMs) nearestMs = node.distanceMs;
     }
     for (const node of this.#nodes) {
-      const { roundTripMs = 0 } = node;
-      node.slow = roundTripMs > SLOW_FACTOR * shortestMs + SLOW_MARGIN_MS;
+      node.slow = node.distanceMs > SLOW_FACTOR * nearestMs + SLOW_MARGIN_MS;
     }
   }
 }

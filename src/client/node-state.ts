@@ -11,6 +11,9 @@ export interface LinkFailure {
   readonly fatal: boolean;
 }
 
+/** Of so many round trips the shortest says how far a node is: the others may have waited for its work, or for ours. */
+const ROUND_TRIPS = 3;
+
 /** How long a node that failed is passed over while others are there. */
 const AVOIDANCE = { baseMs: 500, maxMs: 8_000 };
 
@@ -29,11 +32,14 @@ export class NodeState {
   silent = false;
   /** Its round trips are much longer than those of the nearest node. */
   slow = false;
-  /** Undefined until measured. */
+  /** The last that was measured; undefined until one was. */
   roundTripMs: number | undefined;
+  /** The shortest of the last few; 0 until one was measured. */
+  distanceMs = 0;
   readonly offsets = new OffsetSamples();
   /** Why it is not open; undefined while it has not been tried. */
   failure: LinkFailure | undefined;
+  #roundTripsMs: readonly number[] = [];
   #failures = 0;
   #avoidUntilMs = 0;
 
@@ -47,6 +53,7 @@ export class NodeState {
 
   opened(welcome: Welcome): void {
     this.open = true;
+    this.#roundTripsMs = [];
     this.failure = undefined;
     this.silent = false;
     this.nodeId = welcome.nodeId;
@@ -59,6 +66,12 @@ export class NodeState {
   closed(failure: LinkFailure): void {
     this.open = false;
     this.failure = failure;
+  }
+
+  measured(roundTripMs: number): void {
+    this.roundTripMs = roundTripMs;
+    this.#roundTripsMs = [...this.#roundTripsMs, roundTripMs].slice(-ROUND_TRIPS);
+    this.distanceMs = Math.min(...this.#roundTripsMs);
   }
 
   /** It answered, whatever it answered. */

@@ -200,6 +200,24 @@ describe('a connection', () => {
     expect(cluster.route.at(-1)).toBe(first);
   });
 
+  test('passes over a node that is far away, and not over one that is late once', async () => {
+    const cluster = new FakeCluster();
+    const kv = await cluster.connect();
+    const [first = '', second = ''] = kv.preferenceOf('k');
+    const routeAfterPing = async (roundTripMs: number) => {
+      cluster.node(first).roundTripMs = roundTripMs;
+      await cluster.time.advance(2_000);
+      await resultUnderTime(cluster, kv.get('k'));
+      return cluster.route.at(-1);
+    };
+    for (const roundTripMs of [1, 200, 1, 200, 200, 1]) {
+      expect(await routeAfterPing(roundTripMs)).toBe(first);
+    }
+    for (let ping = 1; ping <= 3; ping++) await routeAfterPing(200);
+    expect(await routeAfterPing(200)).toBe(second);
+    expect(await routeAfterPing(1)).toBe(first);
+  });
+
   test('writes through nodes whose clocks are right, and reads from any', async () => {
     const cluster = new FakeCluster();
     const kv = await cluster.connect();

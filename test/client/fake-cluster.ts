@@ -55,6 +55,8 @@ export class FakeNode {
   script: Behaviour[] = [];
   quarantined = false;
   answersPings = true;
+  /** Of pings; links open as fast as ever. */
+  roundTripMs = ROUND_TRIP_MS;
   up = true;
   clusterId = 'cluster-1';
   readonly clock: VirtualClock;
@@ -308,14 +310,14 @@ export class FakeLink implements Link {
     const { node, cluster } = this;
     const answers = node?.answersPings === true && this.#welcome !== undefined;
     await new Promise<void>((resolve) => {
-      cluster.time.timers.after(answers ? ROUND_TRIP_MS / 2 : timeoutMs, resolve);
+      cluster.time.timers.after(answers ? node.roundTripMs / 2 : timeoutMs, resolve);
     });
     if (!answers) {
       return { kind: 'failure', code: 'TIMED_OUT', outcome: 'none', message: 'no pong' };
     }
     const wallMs = node.clock.wallMs();
     await new Promise<void>((resolve) => {
-      cluster.time.timers.after(ROUND_TRIP_MS / 2, resolve);
+      cluster.time.timers.after(node.roundTripMs / 2, resolve);
     });
     return { kind: 'pong', wallMs, quarantined: node.quarantined, placementVersion: 1 };
   }
