@@ -2,7 +2,7 @@ import { leasedUntilMs } from '../core/lease.js';
 import { isLeased, versionOf } from '../core/record.js';
 import { compareVersions, type Version } from '../core/version.js';
 
-/** What is kept at the most, keys counted; of more, what was written longest ago is not known any more. */
+/** What is kept at the most, keys counted; of more, the keys that have been there for longest are not known any more. */
 const MAX_RECORDS = 16_384;
 const MAX_BYTES = 16 * 1024 * 1024;
 
@@ -14,11 +14,12 @@ export interface Chosen {
 }
 
 /**
- * What this coordinator's rounds have chosen last, by key and in the order of their writes. The next round of a key either needs
- * no prepare, or asks whether that is still there: replicas that hold it then neither read nor send it.
+ * What this coordinator's rounds have chosen last, by key. The next round of a key either needs no prepare, or asks whether that is
+ * still there: replicas that hold it then neither read nor send it. A key keeps its entry while a round of it is under way, as a
+ * Map that entries come to and go from all the time keeps much from being collected (core/hash-chains.ts).
  */
 export class ChosenRecords {
-  readonly #records = new Map<string, Chosen>();
+  readonly #records = new Map<string, Chosen | undefined>();
   #bytes = 0;
 
   keep(turnKey: string, record: Uint8Array, livesVersion: number): void {
@@ -30,7 +31,8 @@ export class ChosenRecords {
     if (this.#records.size <= MAX_RECORDS && this.#bytes <= MAX_BYTES) return;
     for (const oldest of this.#records.keys()) {
       this.take(oldest);
-      if (this.#bytes <= MAX_BYTES) return;
+      this.#records.delete(oldest);
+      if (this.#records.size <= MAX_RECORDS && this.#bytes <= MAX_BYTES) return;
     }
   }
 
@@ -38,7 +40,7 @@ export class ChosenRecords {
   take(turnKey: string): Chosen | undefined {
     const chosen = this.#records.get(turnKey);
     if (chosen === undefined) return undefined;
-    this.#records.delete(turnKey);
+    this.#records.set(turnKey, undefined);
     this.#bytes -= turnKey.length + chosen.record.length;
     return chosen;
   }

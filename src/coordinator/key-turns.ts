@@ -1,5 +1,8 @@
+import { HashChains, type Chained } from '../core/hash-chains.js';
+
 /** What waits for its turn on a key. */
 export interface TurnTaker {
+  readonly keyHash: number;
   /** The key as a string; the same for the same key. */
   readonly turnKey: string;
   /** No other of its key has the turn until it is released. */
@@ -11,24 +14,36 @@ export interface TurnTaker {
  * other, and core/lease.ts relies on it that they do not.
  */
 export class KeyTurns {
-  /** The first of each has the turn. */
-  readonly #waiting = new Map<string, TurnTaker[]>();
+  readonly #queues = new HashChains<Queue>();
 
   take(one: TurnTaker): void {
-    const waiting = this.#waiting.get(one.turnKey);
-    if (waiting === undefined) {
-      this.#waiting.set(one.turnKey, [one]);
+    const queue = this.#queueOf(one);
+    if (queue === undefined) {
+      const { keyHash, turnKey } = one;
+      this.#queues.add({ keyHash, turnKey, waiting: [one], next: undefined });
       one.onTurn();
-    } else waiting.push(one);
+    } else queue.waiting.push(one);
   }
 
   /** It has ended, or does not want the turn any more. Harmless when it has neither. */
   release(one: TurnTaker): void {
-    const waiting = this.#waiting.get(one.turnKey);
-    const place = waiting?.indexOf(one) ?? -1;
-    if (waiting === undefined || place === -1) return;
-    waiting.splice(place, 1);
-    if (waiting.length === 0) this.#waiting.delete(one.turnKey);
-    else if (place === 0) waiting[0]?.onTurn();
+    const queue = this.#queueOf(one);
+    const place = queue?.waiting.indexOf(one) ?? -1;
+    if (queue === undefined || place === -1) return;
+    queue.waiting.splice(place, 1);
+    if (queue.waiting.length === 0) this.#queues.delete(queue);
+    else if (place === 0) queue.waiting[0]?.onTurn();
   }
+
+  #queueOf({ keyHash, turnKey }: TurnTaker): Queue | undefined {
+    let queue = this.#queues.chain(keyHash);
+    while (queue !== undefined && queue.turnKey !== turnKey) queue = queue.next;
+    return queue;
+  }
+}
+
+interface Queue extends Chained<Queue> {
+  readonly turnKey: string;
+  /** The first has the turn. */
+  readonly waiting: TurnTaker[];
 }

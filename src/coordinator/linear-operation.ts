@@ -61,6 +61,7 @@ export interface LinearTerms {
  */
 export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents {
   readonly turnKey: string;
+  readonly keyHash: number;
   readonly deadlineMs: number;
   readonly bytes: number;
   readonly #request: LinearRequest;
@@ -83,6 +84,7 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
   ) {
     super();
     const { operation, id, change } = terms;
+    this.keyHash = terms.keyHash;
     this.turnKey = Buffer.from(operation.key).toString('latin1');
     this.deadlineMs = operation.deadlineMs;
     this.bytes = operation.key.length + operation.record.length;
@@ -190,7 +192,8 @@ export class LinearOperation extends UnderWay implements TurnTaker, RoundEvents 
     if (!this.isUnderWay) return;
     const ballot = this.#ballotFrom(stamp);
     const { context, chosen } = this.ports;
-    const { operation, keyHash, route } = this.terms;
+    const { keyHash } = this;
+    const { operation, route } = this.terms;
     const { key, deadlineMs, traceparent } = operation;
     const call = { key, keyHash, above: this.#beatenBy, deadlineMs, traceparent };
     const needed = this.ports.majorityOf(route);

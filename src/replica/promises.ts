@@ -1,3 +1,4 @@
+import { HashChains, type Chained } from '../core/hash-chains.js';
 import { hash32 } from '../core/hash.js';
 import { lastOfLease, leasedUntilMs, leaseRefuses, leaseRefusesBallot } from '../core/lease.js';
 import { compareKeys } from '../core/key-range.js';
@@ -29,12 +30,10 @@ const OVERLOADED = refused(
 /** Why a ballot is not taken from its coordinator; `nearMs` is how far its key has come already, on some replica. */
 type JudgeBallot = (ballot: Uint8Array, nearMs: number) => ReplicaFailure | undefined;
 
-interface Promised {
+interface Promised extends Chained<Promised> {
   readonly key: Uint8Array;
   /** 16 bytes. */
   ballot: Uint8Array;
-  /** Another key with the same hash. */
-  next: Promised | undefined;
   /** Whether it was as it is at the last look at what is unsettled. */
   isOld: boolean;
   /** What is held came as a copy from below the promise: {@link Promises.doubt}. */
@@ -50,8 +49,7 @@ interface Promised {
  * saw a round costs a look into a map that is empty of it.
  */
 export class Promises {
-  readonly #byHash = new Map<number, Promised>();
-  #size = 0;
+  readonly #promised = new HashChains<Promised>();
   /** Of copies that a lease kept out, by the key as text. */
   readonly #keptOut = new Map<string, UnsettledKey>();
 
@@ -68,31 +66,26 @@ export class Promises {
   }
 
   get size(): number {
-    return this.#size;
+    return this.#promised.size;
   }
 
   /** 16 bytes, not to be changed; undefined: none beside what the record says. */
   of(key: Uint8Array, keyHash: number): Uint8Array | undefined {
-    if (this.#size === 0) return undefined;
+    if (this.#promised.size === 0) return undefined;
     return this.#find(key, keyHash)?.ballot;
   }
 
   /** All of a partition. */
   *list(partition: number): Iterable<StoredPromise> {
-    for (const [keyHash, first] of this.#byHash) {
-      if (partitionOf(keyHash) !== partition) continue;
-      for (let one: Promised | undefined = first; one !== undefined; one = one.next) yield one;
-    }
+    for (const one of this.#promised) if (partitionOf(one.keyHash) === partition) yield one;
   }
 
   /** All of these partitions with keys after that one, in the order of keys. */
   sorted(partitions: PartitionSet, after: Uint8Array): readonly StoredPromise[] {
     const found: StoredPromise[] = [];
-    for (const [keyHash, first] of this.#byHash) {
-      if (!hasPartition(partitions, partitionOf(keyHash))) continue;
-      for (let one: Promised | undefined = first; one !== undefined; one = one.next) {
-        if (compareKeys(one.key, after) > 0) found.push(one);
-      }
+    for (const one of this.#promised) {
+      if (!hasPartition(partitions, partitionOf(one.keyHash))) continue;
+      if (compareKeys(one.key, after) > 0) found.push(one);
     }
     return found.sort((a, b) => compareKeys(a.key, b.key));
   }
@@ -123,7 +116,7 @@ export class Promises {
     readonly key: Uint8Array;
     readonly keyHash: number;
   }): ReplicaFailure | undefined {
-    if (this.#size === 0 || !this.#isEnforced) return undefined;
+    if (this.#promised.size === 0 || !this.#isEnforced) return undefined;
     const promised = this.#find(call.key, call.keyHash);
     return promised?.isInDoubt === true ? beaten(promised.ballot) : undefined;
   }
@@ -131,7 +124,7 @@ export class Promises {
   /** Why a record that would win over what is held (`holds`, a header or more) is not taken; undefined: it may be. */
   judge(call: ApplyCall, holds: Uint8Array | undefined): ReplicaFailure | undefined {
     if (!this.#isEnforced) return undefined;
-    if (this.#size > 0) {
+    if (this.#promised.size > 0) {
       const ballot = this.of(call.key, call.keyHash);
       if (
         ballot !== undefined &&
@@ -160,11 +153,9 @@ export class Promises {
       this.#keptOut.delete(name);
       keys.push(unsettled);
     }
-    for (const first of this.#byHash.values()) {
-      for (let one: Promised | undefined = first; one !== undefined; one = one.next) {
-        if (one.isOld && keys.length < most) keys.push({ key: one.key, above: one.ballot });
-        one.isOld = true;
-      }
+    for (const one of this.#promised) {
+      if (one.isOld && keys.length < most) keys.push({ key: one.key, above: one.ballot });
+      one.isOld = true;
     }
     return keys;
   }
@@ -193,7 +184,7 @@ export class Promises {
     const nearMs = Math.max(wallOf(before), reachOf(holds), wallOf(above));
     const refusal = this.#judgeBallot(ballot, nearMs);
     if (refusal !== undefined) return refusal;
-    if (before === undefined && this.#size >= MAX_PROMISES) return OVERLOADED;
+    if (before === undefined && this.#promised.size >= MAX_PROMISES) return OVERLOADED;
     this.raise(key, keyHash, ballot);
     return undefined;
   }
@@ -202,15 +193,14 @@ export class Promises {
   raise(key: Uint8Array, keyHash: number, ballot: Uint8Array): void {
     const known = this.#find(key, keyHash);
     if (known === undefined) {
-      const next = this.#byHash.get(keyHash);
-      this.#byHash.set(keyHash, {
+      this.#promised.add({
         key: new Uint8Array(key),
+        keyHash,
         ballot: new Uint8Array(ballot),
-        next,
+        next: undefined,
         isOld: false,
         isInDoubt: false,
       });
-      this.#size += 1;
     } else if (compareBytesAt(ballot, 0, known.ballot, 0, VERSION_BYTES) > 0) {
       known.ballot = new Uint8Array(ballot);
       known.isOld = false;
@@ -228,14 +218,14 @@ export class Promises {
 
   /** In the batch with a record, the promise that it fulfils goes. */
   writeFulfilled(batch: StoreBatch, held: HeldKey, record: Uint8Array): void {
-    if (this.#size === 0) return;
+    if (this.#promised.size === 0) return;
     const { key, keyHash } = held;
     if (isFulfilled(this.of(key, keyHash), record)) batch.del(promiseKey(key));
   }
 
   /** The batch is on disk: only now is the promise not needed any more. */
   fulfilled(held: HeldKey, record: Uint8Array): void {
-    if (this.#size === 0) return;
+    if (this.#promised.size === 0) return;
     const { key, keyHash } = held;
     if (isFulfilled(this.of(key, keyHash), record)) this.#remove(key, keyHash);
   }
@@ -267,20 +257,16 @@ export class Promises {
   }
 
   #find(key: Uint8Array, keyHash: number): Promised | undefined {
-    let one = this.#byHash.get(keyHash);
-    while (one !== undefined && Buffer.compare(one.key, key) !== 0) one = one.next;
+    let one = this.#promised.chain(keyHash);
+    while (one !== undefined && (one.keyHash !== keyHash || Buffer.compare(one.key, key) !== 0)) {
+      one = one.next;
+    }
     return one;
   }
 
   #remove(key: Uint8Array, keyHash: number): void {
-    const first = this.#byHash.get(keyHash);
-    let kept: Promised | undefined;
-    for (let one = first; one !== undefined; one = one.next) {
-      if (Buffer.compare(one.key, key) === 0) this.#size -= 1;
-      else kept = { ...one, next: kept };
-    }
-    if (kept === undefined) this.#byHash.delete(keyHash);
-    else this.#byHash.set(keyHash, kept);
+    const one = this.#find(key, keyHash);
+    if (one !== undefined) this.#promised.delete(one);
   }
 }
 
