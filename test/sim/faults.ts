@@ -279,6 +279,7 @@ function forgetful(
   return () => {
     node.crash(true);
     node.disk.restore(disk, condition);
+    world.hasLost(node);
     node.start();
   };
 }

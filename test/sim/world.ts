@@ -41,6 +41,13 @@ import { WORKLOADS, type WorkloadName } from './workload.js';
 /** How often a backup of every disk is made, for the fault that puts an old one back. */
 const BACKUP_MS = 5_000;
 
+interface Forgetting {
+  readonly node: SimNode;
+  /** Of the disk that it comes back with. */
+  readonly life: Uint8Array | undefined;
+  hasLost: boolean;
+}
+
 /** A whole cluster with its clients, from one seed: every machine, what runs there, and what is known of it all. */
 export class World {
   readonly shape: Shape;
@@ -57,7 +64,7 @@ export class World {
   clocksSane = true;
   /** True: a disk was emptied or put back. */
   forgot = false;
-  #forgetting: { readonly node: SimNode; readonly life: Uint8Array | undefined } | undefined;
+  #forgetting: Forgetting | undefined;
   /** When the faults ended; what clients do after that proves little. */
   healedMs = Number.POSITIVE_INFINITY;
   #going = true;
@@ -194,21 +201,27 @@ export class World {
     }
   }
 
-  /** Whose disk was emptied or put back, until it serves in another life than that disk is of. */
+  /** Whose disk is about to be emptied or put back, or has been: until it serves in another life than that disk is of. */
   get forgetting(): SimNode | undefined {
     const replica = this.#forgetting?.node.node?.replica;
-    if (replica?.standing.state === 'serving') {
+    // Until then another fault may have started it again with the disk that it is to lose.
+    if (this.#forgetting?.hasLost === true && replica?.standing.state === 'serving') {
       const life = Buffer.from(replica.incarnation);
-      if (!life.equals(this.#forgetting?.life ?? Buffer.alloc(0))) this.#forgetting = undefined;
+      if (!life.equals(this.#forgetting.life ?? Buffer.alloc(0))) this.#forgetting = undefined;
     }
     return this.#forgetting?.node;
   }
 
-  /** The node loses its disk, and comes back with this one. */
+  /** The node is to lose its disk, and to come back with this one. */
   forgets(node: SimNode, disk: SortedEntries): void {
     this.forgot = true;
+    this.#forgetting = { node, life: progressOn(disk)?.incarnation, hasLost: false };
+  }
+
+  /** It has lost it by now. */
+  hasLost(node: SimNode): void {
     this.#disksLost.set(node.id, (this.#disksLost.get(node.id) ?? 0) + 1);
-    this.#forgetting = { node, life: progressOn(disk)?.incarnation };
+    if (this.#forgetting?.node === node) this.#forgetting.hasLost = true;
   }
 
   /** Keeps making backups of the disks for as long as the run lasts. */
