@@ -13,7 +13,7 @@ const LOOKS_AT_ONCE = 32;
 /** Partitions whose keys are compared at once. Of each, two lists of keys are in memory, of 256 KiB at most. */
 const PARTITIONS_AT_ONCE = 32;
 /** While this node has work in the foreground: listing keys reads the disks of both. */
-const BUSY_PARTITIONS_AT_ONCE = 2;
+const BUSY_PARTITIONS_AT_ONCE = 1;
 /** Segments listed in one ask at most, so that nobody waits long behind it. */
 const SEGMENTS_AT_ONCE = 128;
 

@@ -8,7 +8,7 @@ import type { Pace } from './pace.js';
 /** Copies under way at once. */
 const MAX_WINDOW = 256;
 /** The most while the node has work in the foreground. */
-const BUSY_WINDOW = 16;
+const BUSY_WINDOW = 4;
 /** How long it waits before it asks again one who had too much to do. */
 const OVERLOAD_PAUSE_MS = 20;
 /** Ids, deadline, lengths: about what a call, and an answer, costs on the wire beside key and record. */
