@@ -175,6 +175,11 @@ describe('the laws', () => {
     const found = [{ key: 'k', version: '1', value: 'a' }];
     const beside = entry('scan', 5, 6, { key: '', range: { gte: 'l', lt: '' }, found });
     expect(lawsBroken([putA, beside], evidence(A, [A]))).toBe('c');
+    // A refill gives up what a fence has passed, with a tombstone under the same version.
+    const givenUp = [A, stored('1', undefined)];
+    const dropped = new Map([['k', '1']]);
+    expect(lawsBroken([putA], evidence(A, givenUp))).toBe('c');
+    expect(lawsBroken([putA], evidence(A, givenUp, { dropped, forgot: true }))).toBe('');
   });
 
   test('(d) replicas are equal in the end, apart from keys that a disk has damaged', () => {

@@ -71,3 +71,11 @@ export interface Violation {
   /** The operations that show it. */
   readonly entries: readonly HistoryEntry[];
 }
+
+/**
+ * Whether the record is what a refill has put in the place of one that a fence has passed, under the same version, so that the fence
+ * takes it off the disk (maintenance/refill.ts). It says no more than the fence does.
+ */
+export function isGivenUp({ key, version, value }: StoredRecord, evidence: Evidence): boolean {
+  return evidence.forgot && value === undefined && version <= (evidence.dropped.get(key) ?? '');
+}

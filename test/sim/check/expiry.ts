@@ -1,6 +1,6 @@
 import { parseVersion, type Version } from '../../../src/core/version.js';
 import { isWrite, observationsOf, type History, type HistoryEntry } from '../history.js';
-import type { Evidence, Violation } from './evidence.js';
+import { isGivenUp, type Evidence, type Violation } from './evidence.js';
 
 const LAW = '(i) what has expired is never served, and what has not is';
 
@@ -45,8 +45,10 @@ export function checkExpiry(history: History, evidence: Evidence): Violation[] {
     }
     if (problem !== undefined) violations.push({ law: LAW, key, problem, entries: [write, entry] });
   }
-  for (const { node, key, version, expiresAtMs = Infinity } of evidence.stored) {
+  for (const record of evidence.stored) {
+    const { node, key, version, expiresAtMs = Infinity } = record;
     const write = writes.get(`${key}@${version}`);
+    if (isGivenUp(record, evidence)) continue;
     if (write === undefined || expiryOf(write, version) === expiresAtMs) continue;
     const problem = `${node} stored ${version} to expire at ${expiresAtMs}, not at ${expiryOf(write, version)}`;
     violations.push({ law: LAW, key, problem, entries: [write] });

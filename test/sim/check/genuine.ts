@@ -1,5 +1,5 @@
 import { isWrite, observationsOf, type History, type HistoryEntry } from '../history.js';
-import type { Evidence, Violation } from './evidence.js';
+import { isGivenUp, type Evidence, type Violation } from './evidence.js';
 
 const LAW = '(c) nothing is read that was never written';
 
@@ -44,6 +44,7 @@ export function checkGenuine(history: History, evidence: Evidence): Violation[] 
   }
   for (const record of evidence.stored) {
     const write = writes.get(`${record.key}@${record.version}`);
+    if (write !== undefined && isGivenUp(record, evidence)) continue;
     if (write === undefined || write.value !== record.value) {
       const problem = `${record.node} stored ${record.value ?? 'a tombstone'} as ${record.version}, which nobody wrote so`;
       violations.push(violation(record.key, problem, write === undefined ? [] : [write]));
