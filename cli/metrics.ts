@@ -1,6 +1,6 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { Counter, Gauge, Registry } from 'prom-client';
-import type { NodeStatusReport } from '../src/wire/reports.js';
+import { NODE_STATES, type NodeStatusReport } from '../src/wire/reports.js';
 
 /** Serves what a node says of itself to Prometheus. Nothing is measured for it: each scrape asks for the status. */
 export interface MetricsServer {
@@ -63,15 +63,6 @@ interface Metric {
   readonly samples: (report: NodeStatusReport) => readonly Sample[];
 }
 
-const STATES: readonly NodeStatusReport['state'][] = [
-  'serving',
-  'quarantined',
-  'read-only',
-  'waiting',
-  'refilling',
-  'stopping',
-];
-
 /** Units are those of Prometheus: seconds and bytes. */
 const METRICS: readonly Metric[] = [
   {
@@ -85,7 +76,7 @@ const METRICS: readonly Metric[] = [
     name: 'state',
     help: 'How the node is: 1 for the state it is in, 0 for the others. A quarantined node coordinates no writes.',
     samples: (report) =>
-      STATES.map((state) => ({ labels: { state }, value: Number(report.state === state) })),
+      NODE_STATES.map((state) => ({ labels: { state }, value: Number(report.state === state) })),
   },
   one('uptime_seconds', 'Since its start.', ({ uptimeMs }) => uptimeMs / 1_000),
   one(

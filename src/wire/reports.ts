@@ -191,7 +191,8 @@ export function faultsFromWire(faults: v1.Faults): FaultSettings {
   };
 }
 
-const NODE_STATES = [
+/** Every state of a node, in the order in which they are told. */
+export const NODE_STATES = [
   'serving',
   'quarantined',
   'read-only',
