@@ -1,5 +1,5 @@
 import { hash32, matchesHash64, writeHash64 } from './hash.js';
-import { isLedgerSize } from './ledger.js';
+import { mayBeLedger } from './ledger.js';
 import {
   compareBytesAt,
   readU16,
@@ -132,8 +132,9 @@ export function decodeRecord(bytes: Uint8Array): RecordFields | undefined {
     if (bytes.length < at + 2) return undefined;
     const ledgerBytes = readU16(bytes, at);
     at += 2;
-    if (bytes.length < at + ledgerBytes || !isLedgerSize(ledgerBytes)) return undefined;
+    if (bytes.length < at + ledgerBytes) return undefined;
     ledger = bytes.subarray(at, at + ledgerBytes);
+    if (!mayBeLedger(ledger)) return undefined;
     at += ledgerBytes;
   }
   const tombstone = (flags & TOMBSTONE) !== 0;

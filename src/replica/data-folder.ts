@@ -32,7 +32,7 @@ import { loadPromises, type StoredPromise } from './promises.js';
 import { ReopeningStore } from './reopening-store.js';
 
 /** Raised when what is on disk changes so that an older release would misread it. */
-export const FOLDER_FORMAT = 2;
+export const FOLDER_FORMAT = 3;
 
 /** Whose folder it is. */
 export interface FolderIdentity {

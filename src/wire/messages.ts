@@ -4,6 +4,6 @@ import { quorate } from './generated/quorate.js';
 export import v1 = quorate.v1;
 
 /** What the two ends of a channel must agree on. A change that an older release cannot read raises it. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 export const EMPTY_BYTES = new Uint8Array(0);

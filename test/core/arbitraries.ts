@@ -38,7 +38,7 @@ const answeredRequests: fc.Arbitrary<AnsweredRequest> = fc.record({
 
 const ledgers: fc.Arbitrary<Uint8Array> = fc
   .tuple(versions, fc.array(answeredRequests, { maxLength: 4 }))
-  .map(([floor, answered]) => encodeLedger(floor, answered));
+  .map(([floor, answered]) => new Uint8Array(encodeLedger(floor, answered)));
 
 /** Every combination of optional fields. */
 export const recordFields: fc.Arbitrary<RecordFields> = fc

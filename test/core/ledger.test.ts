@@ -2,19 +2,91 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
   ANSWERED,
+  encodeLedger,
   floorOf,
+  mayBeLedger,
   MAX_REMEMBERED,
   recall,
   remember,
   type AnsweredRequest,
 } from '../../src/core/ledger.js';
 import { MAX_RETRY_AGE_MS } from '../../src/core/limits.js';
-import { compareVersions, type Version } from '../../src/core/version.js';
+import { compareVersions, MAX_LOGICAL, MAX_WALL_MS, type Version } from '../../src/core/version.js';
 import { answeredIn } from './answered-in.js';
 import { LAW } from './arbitraries.js';
 
 const at = (wallMs: number): Version => ({ wallMs, logical: 1, writerHi: 2 ** 31, writerLo: 7 });
 const FLOOR = at(0);
+
+const NOW_MS = Date.UTC(2026, 0, 1);
+
+/** What one ledger comes to hold of these requests; each id is answered as soon as it comes. */
+function ledgerOf(answered: readonly AnsweredRequest[]): Uint8Array {
+  let ledger = encodeLedger(FLOOR);
+  for (const request of answered) ledger = remember(ledger, FLOOR, request, NOW_MS);
+  return ledger;
+}
+
+const anyVersion = fc.record({
+  wallMs: fc.oneof(fc.integer({ min: NOW_MS - 9, max: NOW_MS }), fc.nat(MAX_WALL_MS)),
+  logical: fc.nat(MAX_LOGICAL),
+  writerHi: fc.constantFrom(0, 1, 2 ** 32 - 1),
+  writerLo: fc.constantFrom(0, 2 ** 31),
+});
+
+test('whatever versions a ledger is given it gives back', () => {
+  const answered = fc.record({ id: anyVersion, result: fc.nat(255), version: anyVersion });
+  fc.assert(
+    fc.property(fc.array(answered, { maxLength: MAX_REMEMBERED }), (given) => {
+      const young = given
+        .filter(({ id }) => id.wallMs >= NOW_MS - MAX_RETRY_AGE_MS)
+        .toSorted((a, b) => compareVersions(a.id, b.id))
+        .filter((one, i, all) => i === 0 || compareVersions(one.id, (all[i - 1] as typeof one).id));
+      expect(answeredIn(ledgerOf(young))).toEqual(young);
+    }),
+    LAW,
+  );
+});
+
+test('a request takes nine bytes where one client and three coordinators write a key every second', () => {
+  const coordinators = [3, 5, 8];
+  const answered = Array.from({ length: MAX_REMEMBERED }, (_, i) => {
+    const wallMs = NOW_MS - (MAX_REMEMBERED - i) * 900;
+    const version = {
+      wallMs: wallMs + 4,
+      logical: i,
+      writerHi: coordinators[i % 3] ?? 0,
+      writerLo: 1,
+    };
+    return { id: at(wallMs), result: ANSWERED.applied, version };
+  });
+  const named = 4;
+  const firstWall = 6;
+  expect(ledgerOf(answered).length).toBe(18 + MAX_REMEMBERED * 8 + firstWall - 2 + named * 8);
+});
+
+/** Of the size that a ledger may have. */
+const someBytes = fc
+  .tuple(
+    fc.uint8Array({ minLength: 16, maxLength: 16 }),
+    fc.nat(MAX_REMEMBERED),
+    fc.nat(4),
+    fc.uint8Array({ maxLength: 300 }),
+  )
+  .map(([floor, answered, writers, rest]) => Buffer.from([...floor, answered, writers, ...rest]));
+
+test('bytes that are no ledger are read to an end, and nothing is found in them that is not there', () => {
+  fc.assert(
+    fc.property(someBytes, anyVersion, (bytes, id) => {
+      fc.pre(mayBeLedger(bytes));
+      const found = recall(bytes, FLOOR, id);
+      const next = remember(bytes, FLOOR, { id, result: ANSWERED.lost, version: id }, NOW_MS);
+      expect(mayBeLedger(next)).toBe(true);
+      if (found.kind === 'new') expect(recall(next, FLOOR, id).kind).toBe('answered');
+    }),
+    LAW,
+  );
+});
 
 /** Requests as they come: some long before others, and in any order; `laterMs` is when, after the one before. */
 const requests = fc.array(

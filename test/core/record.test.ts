@@ -48,9 +48,10 @@ describe('a record', () => {
       fc.property(keys, recordFields, (key, fields) => {
         const record = encodeRecord(key, fields);
         const decoded = decodeRecord(record) as RecordFields;
-        const { value, ledger } = decoded;
+        const { value, ledger, leased = false } = decoded;
         const listed = ledger === undefined ? {} : { ledger: new Uint8Array(ledger) };
-        expect({ ...decoded, ...listed, value: new Uint8Array(value) }).toEqual(fields);
+        const found = { ...decoded, ...listed, leased, value: new Uint8Array(value) };
+        expect(found).toEqual(fields);
         expect(isIntact(hash32(key), record)).toBe(true);
         expect(encodeRecord(key, decoded)).toEqual(record);
       }),

@@ -239,7 +239,7 @@ describe('a greeting', () => {
     greet(channel, { protocol: 99 });
     const error = await endOf(channel);
     expect(error).toMatchObject({ code: 'INCOMPATIBLE', node: 'n1', outcome: 'none' });
-    expect(error.message).toMatch(/speaks protocol 1, the client speaks 99/);
+    expect(error.message).toMatch(/speaks protocol 2, the client speaks 99/);
   });
 
   test('of another cluster is refused, saying what differs', async () => {
