@@ -1,11 +1,11 @@
 import { statfsSync } from 'node:fs';
 import type { BenchStore } from '../../../cli/bench/bench-run.js';
 import { bytesSentAmong } from '../repair/kernel-counts.js';
-import { Meter, type Figures } from './measured.js';
+import { cpuOf, Meter, type Figures } from './measured.js';
 import type { Processes } from './processes.js';
 import { QuorateCluster } from './quorate.js';
 import { rest } from './rounds.js';
-import { benchRun, LOAD_TIMEOUT_MS, sliceBySlice, VALUE_BYTES } from './work.js';
+import { benchRun, LOAD_TIMEOUT_MS, sliceBySlice, VALUE_BYTES, type Work } from './work.js';
 
 export interface GrowthSetting {
   readonly processes: Processes;
@@ -38,6 +38,11 @@ const QUICK_STEPS = 2;
 const NODES = 3;
 const RECORDS = 10_000;
 const IN_FLIGHT = 256;
+/** Before a node is measured it has coordinated so many: until its code is compiled an operation costs several times as much. */
+const WARM_OPERATIONS = 10_000;
+const MAX_WARM_MS = 20_000;
+const IDLE_CORES = 0.2;
+const MAX_SETTLE_MS = 120_000;
 /** With large values fewer are in flight and stored, so that the sizes of buffers and of the disk do not decide. */
 const BYTES_IN_FLIGHT = 16 * 1024 * 1024;
 const BYTES_STORED = 64 * 1024 * 1024;
@@ -59,6 +64,7 @@ interface Data {
   /** Of them, those that are there already. */
   readonly present: number;
   readonly valueBytes: number;
+  readonly inFlight: number;
 }
 
 class Growth {
@@ -78,7 +84,13 @@ class Growth {
   async nodes(size: number): Promise<void> {
     if (this.#isLate()) return this.#leaveOut('nodes', size, 'no time was left');
     await this.#withCluster(`nodes-${size}`, size, (cluster) =>
-      this.#both(cluster, 'nodes', size, { records: RECORDS, present: 0, valueBytes: VALUE_BYTES }),
+      this.#both(cluster, 'nodes', size, {
+        records: RECORDS,
+        present: 0,
+        valueBytes: VALUE_BYTES,
+        // As many for each node, or what they gather into one message and one sync would shrink as well.
+        inFlight: Math.round((IN_FLIGHT * size) / NODES),
+      }),
     );
   }
 
@@ -89,8 +101,10 @@ class Growth {
         continue;
       }
       const records = Math.max(100, Math.min(RECORDS, Math.floor(BYTES_STORED / size)));
+      const inFlight = Math.max(8, Math.min(IN_FLIGHT, BYTES_IN_FLIGHT / size));
+      const data = { records, present: 0, valueBytes: size, inFlight };
       await this.#withCluster(`values-${size}`, NODES, (cluster) =>
-        this.#both(cluster, 'value bytes', size, { records, present: 0, valueBytes: size }),
+        this.#both(cluster, 'value bytes', size, data),
       );
     }
   }
@@ -105,7 +119,7 @@ class Growth {
           this.#leaveOut('keys', size, why);
           continue;
         }
-        const data = { records: size, present, valueBytes: VALUE_BYTES };
+        const data = { records: size, present, valueBytes: VALUE_BYTES, inFlight: IN_FLIGHT };
         await this.#both(cluster, 'keys', size, data);
         present = size;
       }
@@ -147,7 +161,7 @@ class Growth {
   ): Promise<void> {
     const { tell } = this.#setting;
     const patient = cluster.kv.with({ timeoutMs: LOAD_TIMEOUT_MS });
-    const inFlight = Math.max(8, Math.min(IN_FLIGHT, BYTES_IN_FLIGHT / data.valueBytes));
+    const { inFlight } = data;
     const runOf = (kv: BenchStore, workload: 'put' | 'get') => {
       const task = { kind: 'workload', workload, reads: 'strong', inFlight } as const;
       return benchRun(kv, task, data.records, undefined, data.valueBytes);
@@ -156,6 +170,7 @@ class Growth {
     const startedMs = performance.now();
     await runOf(patient, 'put').load(() => {}, data.present);
     this.#msPerKey = (performance.now() - startedMs) / (data.records - data.present);
+    await settle(cluster.pids);
     for (const operation of ['put', 'get'] as const) {
       tell(`growth: ${operation} at ${axis} ${size}`);
       const measured = await this.#measure(cluster, sliceBySlice(runOf(cluster.kv, operation)));
@@ -163,10 +178,10 @@ class Growth {
     }
   }
 
-  async #measure(cluster: QuorateCluster, work: ReturnType<typeof sliceBySlice>) {
-    const { processes, sliceMs, warmUpMs } = this.#setting;
+  async #measure(cluster: QuorateCluster, work: Work) {
+    const { processes, sliceMs } = this.#setting;
     const among = [process.pid, ...cluster.pids];
-    await work(warmUpMs);
+    await this.#warmUp(work, cluster.pids.length * WARM_OPERATIONS);
     await rest();
     const before = await bytesSentAmong(among);
     const meter = new Meter(cluster.pids, process.pid, () => processes.pids);
@@ -174,6 +189,14 @@ class Growth {
     const after = await bytesSentAmong(among);
     if (before === undefined || after === undefined) return { figures };
     return { figures, wireBytes: (sum(after) - sum(before)) / Math.max(1, seen.operations) };
+  }
+
+  async #warmUp(work: Work, operations: number): Promise<void> {
+    const { warmUpMs, isQuick } = this.#setting;
+    const untilMs = performance.now() + (isQuick ? warmUpMs : MAX_WARM_MS);
+    let done = 0;
+    do done += (await work(warmUpMs)).operations;
+    while (done < operations && performance.now() < untilMs);
   }
 
   #isLate(): boolean {
@@ -192,6 +215,18 @@ class Growth {
     for (const operation of ['put', 'get'] as const) {
       this.points.push({ axis, size, operation, inFlight: IN_FLIGHT, why });
     }
+  }
+}
+
+/** Until LevelDB has put in order what was stored: the nodes have next to nothing to do any more. */
+async function settle(pids: readonly number[]): Promise<void> {
+  const untilMs = performance.now() + MAX_SETTLE_MS;
+  let coresBusy = Number.POSITIVE_INFINITY;
+  while (coresBusy > IDLE_CORES && performance.now() < untilMs) {
+    const beganMs = performance.now();
+    const before = await cpuOf(pids);
+    await rest();
+    coresBusy = ((await cpuOf(pids)) - before) / ((performance.now() - beganMs) / 1_000);
   }
 }
 
