@@ -51,14 +51,8 @@ export function applyRecord(
 }
 
 /** Everything that changes with a record goes into the batch here, so that it changes with it or not at all. */
-export function writeApplied(
-  batch: StoreBatch,
-  held: HeldKey,
-  winner: Uint8Array,
-  promises: Promises,
-): void {
+export function writeApplied(batch: StoreBatch, held: HeldKey, winner: Uint8Array): void {
   batch.put(held.storeKey, winner);
-  promises.writeFulfilled(batch, held, winner);
   if (held.stored === undefined) {
     batch.put(segmentEntryKey(held.keyHash, held.key), NO_VALUE);
   }

@@ -28,11 +28,11 @@ import {
   STARTS_KEY,
 } from './meta.js';
 import { beginAfter, decodeStarts, encodeStarts, type Start } from './starts.js';
-import { loadPromises, type StoredPromise } from './promises.js';
 import { ReopeningStore } from './reopening-store.js';
+import { loadPromises, type StoredEntry } from './stored-promises.js';
 
 /** Raised when what is on disk changes so that an older release would misread it. */
-export const FOLDER_FORMAT = 3;
+export const FOLDER_FORMAT = 4;
 
 /** Whose folder it is. */
 export interface FolderIdentity {
@@ -78,7 +78,7 @@ export interface DataFolder {
   readonly clockBoundMs: number;
   /** By partition. */
   readonly fences: readonly FenceState[];
-  readonly promises: readonly StoredPromise[];
+  readonly promises: readonly StoredEntry[];
 }
 
 /**
@@ -181,7 +181,7 @@ async function claim(
   const { commitCounter } = starts.at(-1) as Start;
   const clockBoundMs = await readMetaNumber(store, CLOCK_BOUND_KEY);
   const fences = await loadFences(store);
-  const promises = await loadPromises(store);
+  const promises = await loadPromises(store, fences);
   const peers = await readMeta(store, PEERS_KEY);
   const stoppedCleanly = !isDamaged && (await readMeta(store, CLEAN_STOP_KEY)) !== undefined;
   // Also proves that the folder can be written before the node says that it is ready.

@@ -142,7 +142,7 @@ export class Fences {
     const answer = await this.#settle(partition, committed);
     if (answer.kind === 'reply') {
       this.#hidden.drop(partition);
-      this.#dropPromises(partition, fence);
+      this.#options.promises.drop(partition, fence);
     }
     return answer;
   }
@@ -204,17 +204,6 @@ export class Fences {
   /** What is mended counts like a copy: each puts a record in the place of another. */
   #mark(partition: number): number {
     return this.#table.mark(partition) + this.#options.known.corrupt.mended;
-  }
-
-  /** No ballot at or below it is taken any more anyway. Where the disk fails, the next fence does it. */
-  #dropPromises(partition: number, fence: Uint8Array): void {
-    const { promises, commit } = this.#options;
-    const passed = promises.passed(partition, fence);
-    if (passed.length === 0) return;
-    commit
-      .change((batch) => promises.writePassed(batch, passed, fence))
-      .then(() => promises.drop(passed, fence))
-      .catch(() => {});
   }
 
   async #settle(partition: number, state: FenceState): Promise<typeof DONE | ReplicaFailure> {

@@ -250,9 +250,9 @@ export class GroupCommit {
     const winners = round.decide(this.#fences, this.#promises);
     const nowMs = this.#clock.monotonicMs();
     prepares?.decide(nowMs, round, this.#fences, this.#promises, this.#known);
-    if (winners.length > 0 || changes.length > 0 || prepares?.hasPromised === true) {
+    if (winners.length > 0 || changes.length > 0 || this.#promises.hasDue) {
       this.#known.willCommit(round, winners);
-      const failure = await this.#write(winners, prepares, changes);
+      const failure = await this.#write(winners, changes);
       if (failure !== undefined) {
         this.#known.lost();
         round.answerFailure(failure);
@@ -260,6 +260,7 @@ export class GroupCommit {
         rejectAll(changes, failure);
         return;
       }
+      this.#promises.written();
     }
     this.#known.wrote(winners);
     for (const held of winners) this.#promises.fulfilled(held, held.winner as Uint8Array);
@@ -294,16 +295,13 @@ export class GroupCommit {
   /** One batch, synced. A failure says whether it may be on disk nevertheless. */
   async #write(
     winners: readonly HeldKey[],
-    prepares: PrepareRound | undefined,
     changes: readonly PendingChange[],
   ): Promise<ReplicaFailure | undefined> {
     let batch: StoreBatch | undefined;
     try {
       batch = this.#store.batch();
-      for (const held of winners) {
-        writeApplied(batch, held, held.winner as Uint8Array, this.#promises);
-      }
-      prepares?.write(batch, this.#promises);
+      for (const held of winners) writeApplied(batch, held, held.winner as Uint8Array);
+      this.#promises.write(batch);
       for (const change of changes) change.fill(batch);
     } catch (error) {
       await batch?.discard();

@@ -9,7 +9,7 @@ import { compareBytesAt, readU16, writeU16 } from '../core/version.js';
  * ```
  * 01  meta      name in ASCII                                → sealed with a checksum (meta.ts)
  * 02  record    user key                                     → record (core/record.ts), so a scan is one iterator
- * 03  promise   user key                                     → the highest ballot promised for the key, with a checksum
+ * 03  promises  number (6)                                   → the ballots that one group commit promised, with a checksum
  * 04  hint      length of target id, target id, user key     → empty: the target is owed this key
  * 05  segment   partition, segment (2), user key             → empty: which keys a segment of a hash tree has
  * 06  fence     partition                                    → the fences promised, sealed and committed, with a checksum
@@ -17,10 +17,11 @@ import { compareBytesAt, readU16, writeU16 } from '../core/version.js';
  */
 const META = 0x01;
 const RECORD = 0x02;
-const PROMISE = 0x03;
+const PROMISES = 0x03;
 const HINT = 0x04;
 const SEGMENT = 0x05;
 const FENCE = 0x06;
+const NUMBER_BYTES = 6;
 const AFTER_RECORDS = Uint8Array.of(RECORD + 1);
 
 /** Where the user key starts in the store key of a record. */
@@ -40,12 +41,18 @@ export const ALL_RECORDS = { gte: Uint8Array.of(RECORD), lt: AFTER_RECORDS };
 export const ALL_HINTS = { gte: Uint8Array.of(HINT), lt: Uint8Array.of(HINT + 1) };
 
 /** All promises. */
-export const ALL_PROMISES = { gte: Uint8Array.of(PROMISE), lt: Uint8Array.of(PROMISE + 1) };
+export const ALL_PROMISES = { gte: Uint8Array.of(PROMISES), lt: Uint8Array.of(PROMISES + 1) };
 
-export function promiseKey(userKey: Uint8Array): Buffer {
-  const key = recordKey(userKey);
-  key[0] = PROMISE;
+/** The entries of promises are numbered in the order in which they were written. */
+export function promisesKey(number: number): Buffer {
+  const key = Buffer.allocUnsafe(1 + NUMBER_BYTES);
+  key[0] = PROMISES;
+  key.writeUIntBE(number, 1, NUMBER_BYTES);
   return key;
+}
+
+export function numberOfPromises(storeKey: Uint8Array): number {
+  return Buffer.from(storeKey).readUIntBE(1, NUMBER_BYTES);
 }
 
 export function recordKey(userKey: Uint8Array): Buffer {
@@ -55,7 +62,7 @@ export function recordKey(userKey: Uint8Array): Buffer {
   return key;
 }
 
-/** The user key, as a view of the store key of a record or a promise. */
+/** The user key, as a view of the store key of a record. */
 export function userKeyOf(storeKey: Uint8Array): Uint8Array {
   return storeKey.subarray(USER_KEY_AT);
 }

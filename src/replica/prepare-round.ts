@@ -2,7 +2,7 @@ import { isHidden } from '../core/fence.js';
 import { partitionOf } from '../core/placement.js';
 import { haveSameHeader, isIntact } from '../core/record.js';
 import type { PrepareAnswer, PrepareCall, ReplicaFailure } from '../io/peer.js';
-import { StoreError, type Store, type StoreBatch } from '../io/store.js';
+import { StoreError, type Store } from '../io/store.js';
 import type { CommitRound } from './commit-round.js';
 import { CORRUPT, describeStoreError, LATE, refused } from './failure.js';
 import type { FenceTable } from './fence-table.js';
@@ -48,7 +48,6 @@ export class PrepareRound {
   /** By place what is on disk of the key: the whole record, or the header that the call knows. */
   readonly #found: Lookup[] = [];
   readonly #answers: PrepareAnswer[] = [];
-  readonly #promised: PrepareCall[] = [];
 
   constructor(
     private readonly calls: readonly PrepareCall[],
@@ -59,7 +58,8 @@ export class PrepareRound {
   async lookUp(store: Store, known: KnownRecords): Promise<void> {
     const keys: Uint8Array[] = [];
     const places: number[] = [];
-    for (const [i, call] of this.calls.entries()) {
+    for (let i = 0; i < this.calls.length; i++) {
+      const call = this.calls[i] as PrepareCall;
       this.#found.push(undefined);
       if (!known.mayHave(call.keyHash)) continue;
       const storeKey = recordKey(call.key);
@@ -83,28 +83,21 @@ export class PrepareRound {
     promises: Promises,
     known: KnownRecords,
   ): void {
-    for (const [i, call] of this.calls.entries()) {
+    for (let i = 0; i < this.calls.length; i++) {
+      const call = this.calls[i] as PrepareCall;
       const answer =
         call.deadlineMs <= nowMs
           ? LATE
           : this.#decide(call, this.#found[i], applies, fences, promises);
       if (answer === CORRUPT) known.foundCorrupt(call.key, call.keyHash);
-      if (answer.kind === 'promised') this.#promised.push(call);
       this.#answers.push(answer);
     }
   }
 
-  get hasPromised(): boolean {
-    return this.#promised.length > 0;
-  }
-
-  write(batch: StoreBatch, promises: Promises): void {
-    for (const { key, keyHash } of this.#promised) promises.write(batch, key, keyHash);
-  }
-
   /** What was decided is on disk. */
   answer(): void {
-    for (const [i, call] of this.calls.entries()) {
+    for (let i = 0; i < this.calls.length; i++) {
+      const call = this.calls[i] as PrepareCall;
       call.onPrepared(this.slots[i] as number, this.#answers[i] as PrepareAnswer);
     }
   }

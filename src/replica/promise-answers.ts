@@ -1,15 +1,14 @@
 import { hash32 } from '../core/hash.js';
 import { allPartitions } from '../core/partition-set.js';
 import { partitionOf } from '../core/placement.js';
-import { isIntact, VERSION_AT } from '../core/record.js';
-import { compareBytesAt, VERSION_BYTES } from '../core/version.js';
 import type { AskReply, AskRequest } from '../io/peer-asks.js';
 import type { Store } from '../io/store.js';
 import type { AnsweringReplica } from './ask-handlers.js';
 import type { GroupCommit } from './group-commit.js';
 import { recordKey } from './layout.js';
-import { lookUp, type Lookup } from './lookup.js';
-import type { Promises, StoredPromise } from './promises.js';
+import { lookUp } from './lookup.js';
+import type { Promises } from './promises.js';
+import { isAtOrAbove, type StoredPromise } from './stored-promises.js';
 
 const MOST_AT_ONCE = 2_048;
 const MOST_BYTES = 192 * 1024;
@@ -83,17 +82,7 @@ export class PromiseAnswers {
       this.#promises.raise(key, keyHash, ballot);
       if (isInDoubt === true) this.#promises.doubt(key, keyHash);
     }
-    if (kept.length === 0) return;
-    await this.#commit.change((batch) => {
-      for (const { key } of kept) this.#promises.write(batch, key, hash32(key));
-    });
+    // The batch that comes next brings what has changed.
+    if (kept.length > 0) await this.#commit.change(() => {});
   }
-}
-
-function isAtOrAbove(key: Uint8Array, record: Lookup, ballot: Uint8Array): boolean {
-  return (
-    record instanceof Uint8Array &&
-    isIntact(hash32(key), record) &&
-    compareBytesAt(record, VERSION_AT, ballot, 0, VERSION_BYTES) >= 0
-  );
 }

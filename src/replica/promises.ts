@@ -7,20 +7,17 @@ import { partitionOf } from '../core/placement.js';
 import { isLeased, VERSION_AT } from '../core/record.js';
 import { compareBytesAt, readWallMs, VERSION_BYTES } from '../core/version.js';
 import type { ApplyCall, PrepareCall, ReplicaFailure } from '../io/peer.js';
-import type { Store, StoreBatch } from '../io/store.js';
-import { KvError } from '../core/errors.js';
+import type { StoreBatch } from '../io/store.js';
 import { compareFences } from '../core/fence.js';
 import type { HeldKey } from './apply.js';
 import { refused } from './failure.js';
-import { ALL_PROMISES, promiseKey, userKeyOf } from './layout.js';
-import { seal, unseal } from './meta.js';
+import { PromiseEntries, type KeptPromise } from './promise-entries.js';
+import type { StoredEntry, StoredPromise } from './stored-promises.js';
 
 /** Beyond that many keys nothing more is promised: one takes about 200 bytes of memory. */
 const MAX_PROMISES = 262_144;
 const MAX_KEPT_OUT = 10_000;
-/** On disk after a ballot below which a copy is held. */
-const IN_DOUBT = Uint8Array.of(1);
-const LOADED_AT_ONCE = 1_000;
+const NO_BALLOT = new Uint8Array(0);
 
 const OVERLOADED = refused(
   'OVERLOADED',
@@ -30,8 +27,7 @@ const OVERLOADED = refused(
 /** Why a ballot is not taken from its coordinator; `nearMs` is how far its key has come already, on some replica. */
 type JudgeBallot = (ballot: Uint8Array, nearMs: number) => ReplicaFailure | undefined;
 
-interface Promised extends Chained<Promised> {
-  readonly key: Uint8Array;
+interface Promised extends Chained<Promised>, KeptPromise {
   /** 16 bytes. */
   ballot: Uint8Array;
   /** Whether it was as it is at the last look at what is unsettled. */
@@ -42,26 +38,29 @@ interface Promised extends Chained<Promised> {
 
 /**
  * The ballots that this replica has promised and that no record at or above them has followed: those of rounds under way, and of
- * rounds that were given up. Memory has them all, and is what is enforced; the disk follows before anybody is told. A promise
- * goes when a record at or above it is on disk, in the same batch, or when a fence has passed it.
+ * rounds that were given up. Memory has them all, and is what is enforced; the disk follows before anybody is told
+ * (promise-entries.ts). A promise is over when a record at or above it is on disk, or a fence that has passed it.
+ *
+ * The disk may have it for longer. A restart finds out that it is over, and where it cannot, because the record is damaged, the
+ * promise is there once more. That is safe, for a promise only ever refuses, and a round settles its key as any other.
  *
  * Beside them every record on disk is a promise of its own version, and a leased one of more (core/lease.ts). So a key that never
  * saw a round costs a look into a map that is empty of it.
  */
 export class Promises {
   readonly #promised = new HashChains<Promised>();
+  readonly #entries = new PromiseEntries();
   /** Of copies that a lease kept out, by the key as text. */
   readonly #keptOut = new Map<string, UnsettledKey>();
 
   readonly #judgeBallot: JudgeBallot;
   #isEnforced = true;
 
-  constructor(stored: readonly StoredPromise[] = [], judgeBallot: JudgeBallot = () => undefined) {
+  constructor(stored: readonly StoredEntry[] = [], judgeBallot: JudgeBallot = () => undefined) {
     this.#judgeBallot = judgeBallot;
-    for (const { key, ballot, isInDoubt } of stored) {
-      const keyHash = hash32(key);
-      this.raise(key, keyHash, ballot);
-      if (isInDoubt === true) this.doubt(key, keyHash);
+    for (const { number, size, promises } of stored) {
+      const taken = promises.flatMap((promise) => this.#take(promise) ?? []);
+      this.#entries.found(number, size, taken);
     }
   }
 
@@ -73,11 +72,6 @@ export class Promises {
   of(key: Uint8Array, keyHash: number): Uint8Array | undefined {
     if (this.#promised.size === 0) return undefined;
     return this.#find(key, keyHash)?.ballot;
-  }
-
-  /** All of a partition. */
-  *list(partition: number): Iterable<StoredPromise> {
-    for (const one of this.#promised) if (partitionOf(one.keyHash) === partition) yield one;
   }
 
   /** All of these partitions with keys after that one, in the order of keys. */
@@ -107,8 +101,10 @@ export class Promises {
   doubt(key: Uint8Array, keyHash: number): void {
     const promised = this.#find(key, keyHash);
     if (promised === undefined) return;
-    promised.isInDoubt = true;
     promised.isOld = true;
+    if (promised.isInDoubt) return;
+    promised.isInDoubt = true;
+    this.#entries.changed(promised);
   }
 
   /** Why what is held of the key cannot be answered, nor said to be held; undefined: it can. */
@@ -170,7 +166,8 @@ export class Promises {
     promisedFence: Uint8Array,
   ): ReplicaFailure | undefined {
     const { key, keyHash, ballot, above } = call;
-    const before = this.of(key, keyHash);
+    const known = this.#find(key, keyHash);
+    const before = known?.ballot;
     if (before !== undefined && compareBytesAt(ballot, 0, before, 0, VERSION_BYTES) <= 0) {
       return beaten(before);
     }
@@ -185,75 +182,67 @@ export class Promises {
     const refusal = this.#judgeBallot(ballot, nearMs);
     if (refusal !== undefined) return refusal;
     if (before === undefined && this.#promised.size >= MAX_PROMISES) return OVERLOADED;
-    this.raise(key, keyHash, ballot);
+    this.#keep(known ?? this.#add(key, keyHash), ballot);
     return undefined;
   }
 
   /** Promises at least this ballot, whatever is held; copies what it keeps. */
   raise(key: Uint8Array, keyHash: number, ballot: Uint8Array): void {
     const known = this.#find(key, keyHash);
-    if (known === undefined) {
-      this.#promised.add({
-        key: new Uint8Array(key),
-        keyHash,
-        ballot: new Uint8Array(ballot),
-        next: undefined,
-        isOld: false,
-        isInDoubt: false,
-      });
-    } else if (compareBytesAt(ballot, 0, known.ballot, 0, VERSION_BYTES) > 0) {
-      known.ballot = new Uint8Array(ballot);
-      known.isOld = false;
+    if (known === undefined) this.#keep(this.#add(key, keyHash), ballot);
+    else if (compareBytesAt(ballot, 0, known.ballot, 0, VERSION_BYTES) > 0) {
+      this.#keep(known, ballot);
     }
   }
 
-  /** What memory has of the key goes into the batch. */
-  write(batch: StoreBatch, key: Uint8Array, keyHash: number): void {
+  /** Whether there is something that the next batch must bring before anybody is told of it. */
+  get hasDue(): boolean {
+    return this.#entries.hasDue;
+  }
+
+  /** What the disk lacks goes into the batch. */
+  write(batch: StoreBatch): void {
+    this.#entries.write(batch);
+  }
+
+  /** The batch of the last {@link write} is on disk. Where this is not said of it, the next one does its work again. */
+  written(): void {
+    this.#entries.written();
+  }
+
+  /** The record is on disk: now the promise that it fulfils is not needed any more. */
+  fulfilled({ key, keyHash }: HeldKey, record: Uint8Array): void {
+    if (this.#promised.size === 0) return;
     const promised = this.#find(key, keyHash);
     if (promised === undefined) return;
-    const at = promiseKey(key);
-    const { ballot, isInDoubt } = promised;
-    batch.put(at, seal(at, isInDoubt ? Buffer.concat([ballot, IN_DOUBT]) : ballot));
-  }
-
-  /** In the batch with a record, the promise that it fulfils goes. */
-  writeFulfilled(batch: StoreBatch, held: HeldKey, record: Uint8Array): void {
-    if (this.#promised.size === 0) return;
-    const { key, keyHash } = held;
-    if (isFulfilled(this.of(key, keyHash), record)) batch.del(promiseKey(key));
-  }
-
-  /** The batch is on disk: only now is the promise not needed any more. */
-  fulfilled(held: HeldKey, record: Uint8Array): void {
-    if (this.#promised.size === 0) return;
-    const { key, keyHash } = held;
-    if (isFulfilled(this.of(key, keyHash), record)) this.#remove(key, keyHash);
-  }
-
-  /** The keys of promises at or below a fence that the partition has committed: nothing below it is taken anyway. */
-  passed(partition: number, fence: Uint8Array): readonly Uint8Array[] {
-    return [...this.list(partition)]
-      .filter(({ ballot }) => compareFences(ballot, fence) <= 0)
-      .map(({ key }) => key);
-  }
-
-  /** Takes them off the disk, unless they have been raised above the fence since. */
-  writePassed(batch: StoreBatch, keys: readonly Uint8Array[], fence: Uint8Array): void {
-    for (const key of keys) {
-      if (this.#isPassed(key, fence)) batch.del(promiseKey(key));
+    if (compareBytesAt(record, VERSION_AT, promised.ballot, 0, VERSION_BYTES) >= 0) {
+      this.#over(promised);
     }
   }
 
-  /** They are off the disk: {@link writePassed}. */
-  drop(keys: readonly Uint8Array[], fence: Uint8Array): void {
-    for (const key of keys) {
-      if (this.#isPassed(key, fence)) this.#remove(key, hash32(key));
+  /** The partition has committed this fence, and that is on disk: no ballot at or below it is taken any more anyway. */
+  drop(partition: number, fence: Uint8Array): void {
+    const passed: Promised[] = [];
+    for (const one of this.#promised) {
+      if (partitionOf(one.keyHash) === partition && compareFences(one.ballot, fence) <= 0) {
+        passed.push(one);
+      }
     }
+    for (const one of passed) this.#over(one);
   }
 
-  #isPassed(key: Uint8Array, fence: Uint8Array): boolean {
-    const ballot = this.of(key, hash32(key));
-    return ballot !== undefined && compareFences(ballot, fence) <= 0;
+  /** Undefined where what an earlier entry has is above it. */
+  #take({ key, ballot, isInDoubt }: StoredPromise): Promised | undefined {
+    const keyHash = hash32(key);
+    const known = this.#find(key, keyHash);
+    if (known !== undefined && compareBytesAt(ballot, 0, known.ballot, 0, VERSION_BYTES) < 0) {
+      return undefined;
+    }
+    const taken = known ?? this.#add(key, keyHash);
+    taken.ballot = new Uint8Array(ballot);
+    taken.isInDoubt = isInDoubt === true;
+    taken.isOld = taken.isInDoubt;
+    return taken;
   }
 
   #find(key: Uint8Array, keyHash: number): Promised | undefined {
@@ -264,9 +253,32 @@ export class Promises {
     return one;
   }
 
-  #remove(key: Uint8Array, keyHash: number): void {
-    const one = this.#find(key, keyHash);
-    if (one !== undefined) this.#promised.delete(one);
+  /** Its ballot is for the caller to say. */
+  #add(key: Uint8Array, keyHash: number): Promised {
+    const promised: Promised = {
+      key: new Uint8Array(key),
+      keyHash,
+      ballot: NO_BALLOT,
+      next: undefined,
+      isOld: false,
+      isInDoubt: false,
+      entry: undefined,
+      isDue: false,
+      isOver: false,
+    };
+    this.#promised.add(promised);
+    return promised;
+  }
+
+  #keep(promised: Promised, ballot: Uint8Array): void {
+    promised.ballot = new Uint8Array(ballot);
+    promised.isOld = false;
+    this.#entries.changed(promised);
+  }
+
+  #over(promised: Promised): void {
+    this.#promised.delete(promised);
+    this.#entries.over(promised);
   }
 }
 
@@ -274,39 +286,6 @@ export interface UnsettledKey {
   readonly key: Uint8Array;
   /** 16 bytes: a round settles it here if its ballot is above this. */
   readonly above: Uint8Array;
-}
-
-export interface StoredPromise {
-  readonly key: Uint8Array;
-  readonly ballot: Uint8Array;
-  /** {@link Promises.doubt}; absent: no. */
-  readonly isInDoubt?: boolean;
-}
-
-/** The promises on disk. Rejects with STORE_FAILED when one of them is not what was written. */
-export async function loadPromises(store: Store): Promise<StoredPromise[]> {
-  const promises: StoredPromise[] = [];
-  const cursor = store.cursor(ALL_PROMISES);
-  try {
-    for (;;) {
-      const entries = await cursor.next(LOADED_AT_ONCE);
-      if (entries.length === 0) return promises;
-      for (const [storeKey, sealed] of entries) {
-        const stored = unseal(storeKey, sealed);
-        const doubtBytes = (stored?.length ?? 0) - VERSION_BYTES;
-        if (stored === undefined || (doubtBytes !== 0 && doubtBytes !== IN_DOUBT.length)) {
-          throw new KvError(
-            'STORE_FAILED',
-            'the data folder is damaged: a promise of a ballot fails its checksum',
-          );
-        }
-        const ballot = stored.subarray(0, VERSION_BYTES);
-        promises.push({ key: userKeyOf(storeKey), ballot, isInDoubt: doubtBytes > 0 });
-      }
-    }
-  } finally {
-    await cursor.close();
-  }
 }
 
 function wallOf(ballot: Uint8Array | undefined): number {
@@ -317,10 +296,6 @@ function wallOf(ballot: Uint8Array | undefined): number {
 function reachOf(holds: Uint8Array | undefined): number {
   if (holds === undefined) return 0;
   return isLeased(holds) ? leasedUntilMs(holds) : readWallMs(holds, VERSION_AT);
-}
-
-function isFulfilled(ballot: Uint8Array | undefined, record: Uint8Array): boolean {
-  return ballot !== undefined && compareBytesAt(record, VERSION_AT, ballot, 0, VERSION_BYTES) >= 0;
 }
 
 function beaten(promised: Uint8Array): ReplicaFailure {

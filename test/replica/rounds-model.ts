@@ -75,8 +75,9 @@ class Acceptor {
   /** What was promised is on disk, and comes back. */
   crash(): void {
     const ballot = this.promises.of(KEY, KEY_HASH);
-    const stored = ballot === undefined ? [] : [{ key: KEY, ballot }];
-    this.promises = new Promises(this.lapse === 'forgets promises' ? [] : stored);
+    this.promises = new Promises();
+    if (ballot === undefined || this.lapse === 'forgets promises') return;
+    this.promises.raise(KEY, KEY_HASH, ballot);
   }
 }
 

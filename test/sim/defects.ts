@@ -320,7 +320,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'an unreadable record is taken for absent, and overwritten',
     laws: 'abcd',
-    shownBy: 14,
+    shownBy: 22,
     faults: ['bit-flip'],
     store: (opener) =>
       wrapStore(opener, (store) => ({

@@ -88,7 +88,7 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'an exchange goes one way: one node gives and is given nothing',
     laws: 'bd',
-    shownBy: 5,
+    shownBy: 11,
     faults: ['crash', 'cut', 'isolate', 'halves'],
     nodes: 3,
     peer: (peer, { name }) =>

@@ -10,6 +10,7 @@ import type {
   PrepareCall,
 } from '../../src/io/peer.js';
 import { ALL_PROMISES } from '../../src/replica/layout.js';
+import { Promises } from '../../src/replica/promises.js';
 import { answeredIn } from '../core/answered-in.js';
 import type { KnownDefect } from './defects.js';
 import type { SimProcess } from './process.js';
@@ -84,6 +85,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a promise is not on disk',
     laws: 'h',
+    shownBy: 30,
     nodes: 3,
     // Nodes are there again before a round is over: one that is away for longer seldom meets it between its halves.
     faults: ['quick-crash'],
@@ -116,7 +118,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
     workloads: ['linear'],
     shape: CROWDED,
     node({ replica: { promises } }) {
-      promises.raise = () => {};
+      promises.prepare = (call, holds, fence) => new Promises().prepare(call, holds, fence);
     },
   },
   {
@@ -150,7 +152,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a LINEARIZABLE read does not write back what it answers',
     laws: 'h',
-    shownBy: 2,
+    shownBy: 7,
     workloads: ['linear'],
     ...LOSSY,
     peer: (peer) => withoutApplying(peer, ({ source }) => source === 'copy'),
@@ -177,7 +179,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'ballots are used again',
     laws: 'h',
-    shownBy: 38,
+    shownBy: 46,
     workloads: ['linear'],
     shape: CROWDED,
     node({ replica }) {
