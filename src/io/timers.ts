@@ -32,3 +32,10 @@ export function sleep(timers: Timers, delayMs: number): Promise<void> {
     timers.after(delayMs, resolve);
   });
 }
+
+/** Resolves once what is ready in this turn of the event loop has run: see {@link Timers.turn}. */
+export function nextTurn(timers: Timers): Promise<void> {
+  return new Promise((resolve) => {
+    timers.turn(resolve);
+  });
+}
