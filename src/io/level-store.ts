@@ -15,6 +15,11 @@ export interface LevelStoreOptions {
 
 const DEFAULT_WRITE_BUFFER_BYTES = 16 * 1024 * 1024;
 const DEFAULT_CACHE_BYTES = 8 * 1024 * 1024;
+/**
+ * Of a sorted file. LevelDB's own 2 MiB make many files of a store of some size: each is synced by itself when it is written, a
+ * thousand of them can be open at once, and after a hundred reads that looked into one in vain it is merged with the next level.
+ */
+const FILE_BYTES = 8 * 1024 * 1024;
 
 /** Opening rewrites the log as a sorted file, so it needs the room of that, and some for the files that describe it. */
 const ROOM_BEYOND_LOG_BYTES = 1024 * 1024;
@@ -37,6 +42,7 @@ export async function openLevelStore(
     valueEncoding: 'view',
     writeBufferSize: options.writeBufferBytes ?? DEFAULT_WRITE_BUFFER_BYTES,
     cacheSize: options.cacheBytes ?? DEFAULT_CACHE_BYTES,
+    maxFileSize: FILE_BYTES,
   });
   try {
     await database.open();
