@@ -2,6 +2,7 @@ import type { HedgeBudget } from '../core/hedge-budget.js';
 import type { Outcome } from '../core/errors.js';
 import type { Version } from '../core/version.js';
 import type { Clock } from '../io/clock.js';
+import type { Timers } from '../io/timers.js';
 import type { Level } from './door.js';
 import type { InFlight } from './in-flight.js';
 import type { Operation } from './operation.js';
@@ -23,6 +24,7 @@ export interface Context {
   readonly nodeId: string;
   readonly lives: Lives;
   readonly clock: Clock;
+  readonly timers: Timers;
   readonly inFlight: InFlight;
   readonly hedges: HedgeBudget;
   readonly counters: Counters;

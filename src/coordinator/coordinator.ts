@@ -98,6 +98,7 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
     nodeId,
     lives: options.lives ?? ONE_LIFE,
     clock,
+    timers: options.timers,
     inFlight,
     hedges: new HedgeBudget(),
     counters,

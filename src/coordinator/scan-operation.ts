@@ -1,6 +1,7 @@
 import { invalidArgument, KvError, type ErrorCode } from '../core/errors.js';
 import { isExpired } from '../core/expiry.js';
 import { hash32 } from '../core/hash.js';
+import { KeyRecord } from '../core/key-record.js';
 import { compareKeys, keyAfter } from '../core/key-range.js';
 import { countPartitions, emptyPartitionSet } from '../core/partition-set.js';
 import { PARTITIONS } from '../core/placement.js';
@@ -15,7 +16,6 @@ import {
 import type { CoverPart, ScanCover } from '../core/scan-cover.js';
 import { areDigestsOf } from '../core/scan-digest.js';
 import {
-  agreedRange,
   mergePages,
   type MergedKey,
   type MergedRange,
@@ -24,6 +24,7 @@ import {
 import { decodeScanToken, encodeScanToken, type TokenScope } from '../core/scan-token.js';
 import type { NodeAnswer, NodeFailure, NodePage, NodeScan } from '../io/link.js';
 import { isReplicaFailure, type ReplicaFailure, type ReplicaPage } from '../io/peer.js';
+import { nextTurn } from '../io/timers.js';
 import { EARLIER_LIFE } from './answers.js';
 import type { Context } from './context.js';
 import { UnderWay } from './in-flight.js';
@@ -41,7 +42,7 @@ const REREADS_AT_ONCE = 32;
 const SHARE_MARGIN = 1.1;
 const SHARE_EXTRA = 8;
 
-type Entry = NodePage['entries'][number];
+type Range = Pick<NodeScan, 'gte' | 'lt'>;
 
 /** Reads one key at the scan's level, repairing as every read does. `minVersion` is 16 bytes, or empty. */
 export type ReadAgain = (
@@ -109,12 +110,12 @@ export class ScanOperation extends UnderWay {
   async #page(): Promise<NodePage> {
     const range = this.#remainingRange();
     if (range.lt.length > 0 && compareKeys(range.gte, range.lt) >= 0) return NOTHING_LEFT;
-    const merged = await this.#gather(range);
-    return this.#build(merged);
+    const found = await this.#gather(range);
+    return 'keys' in found ? this.#build(found) : this.#passOn(found);
   }
 
   /** What is left of the range after the pages before this one. */
-  #remainingRange(): { readonly gte: Uint8Array; readonly lt: Uint8Array } {
+  #remainingRange(): Range {
     const { gte, lt, reverse, token } = this.request;
     if (token.length === 0) return { gte, lt };
     const last = decodeScanToken(this.#scope, token);
@@ -130,12 +131,10 @@ export class ScanOperation extends UnderWay {
   /**
    * Asks a cover; where a node of it fails, once more without the nodes that did. When nodes shed load and no cover is left
    * without them, that is the answer: asking again would add to it. Where all nodes hold the same partitions, the others are
-   * asked for a digest of the page that this one gives; where one of them says otherwise, for what the page has of each record.
+   * asked for a digest of the page that this one gives; where all say the same, it is that page, and where one of them says
+   * otherwise, they are asked for what the page has of each record.
    */
-  async #gather(range: {
-    readonly gte: Uint8Array;
-    readonly lt: Uint8Array;
-  }): Promise<MergedRange> {
+  async #gather(range: Range): Promise<MergedRange | ReplicaPage> {
     const without = new Set<PeerState>();
     const had: Had[] = [];
     const { lives } = this.context;
@@ -147,12 +146,7 @@ export class ScanOperation extends UnderWay {
       // Whoever cancelled has been answered already, and hears nothing of this.
       if (!this.isUnderWay || nowMs >= this.deadlineMs) throw new KvError('TIMED_OUT', LATE);
       const cover = this.plans.planFor(level, zone, without, nowMs);
-      const pages = await Promise.all(
-        cover.parts.map(
-          async (part, place) =>
-            pageFrom(had, part) ?? this.#ask(cover, place, range, byDigest && cover.isMirrored),
-        ),
-      );
+      const pages = await this.#askAll(cover, range, byDigest && cover.isMirrored, had);
       const failures: { readonly peer: PeerState; readonly failure: ReplicaFailure }[] = [];
       const answered: (MergePage & ReplicaPage)[] = [];
       for (const [place, page] of pages.entries()) {
@@ -169,9 +163,7 @@ export class ScanOperation extends UnderWay {
       }
       if (failures.length === 0) {
         const [own, ...others] = answered as [MergePage & ReplicaPage];
-        if (byDigest && cover.isMirrored && areDigestsOf(own, others)) {
-          return agreedRange(own, !keysOnly);
-        }
+        if (byDigest && cover.isMirrored && areDigestsOf(own, others)) return own;
         if (!byDigest || answered.every(({ digest }) => digest === undefined)) {
           return mergePages(answered, cover.assigned, reverse, !keysOnly);
         }
@@ -200,10 +192,26 @@ export class ScanOperation extends UnderWay {
     return this.table.members[part.member] as PeerState;
   }
 
+  /** The first part may be the node's own: the others are asked before it, and read while it does. */
+  #askAll(
+    cover: ScanCover,
+    range: Range,
+    byDigest: boolean,
+    had: readonly Had[],
+  ): Promise<(ReplicaPage | ReplicaFailure)[]> {
+    const pages: Promise<ReplicaPage | ReplicaFailure>[] = [];
+    for (let place = cover.parts.length - 1; place >= 0; place--) {
+      const known = pageFrom(had, cover.parts[place] as CoverPart);
+      pages[place] =
+        known === undefined ? this.#ask(cover, place, range, byDigest) : Promise.resolve(known);
+    }
+    return Promise.all(pages);
+  }
+
   async #ask(
     { parts }: ScanCover,
     place: number,
-    range: { readonly gte: Uint8Array; readonly lt: Uint8Array },
+    range: Range,
     byDigest: boolean,
   ): Promise<ReplicaPage | ReplicaFailure> {
     const { reverse, limit, keysOnly } = this.request;
@@ -213,6 +221,8 @@ export class ScanOperation extends UnderWay {
     const { whole } = asDigest ? (parts[0] as CoverPart) : part;
     const share = Math.min((countPartitions(part.partitions) / PARTITIONS) * SHARE_MARGIN, 1);
     const peer = this.#peerOf(part);
+    // What the others are asked leaves at the end of this turn.
+    if (peer.local && parts.length > 1) await nextTurn(this.context.timers);
     const sentAtMs = this.context.clock.monotonicMs();
     peer.sent(sentAtMs, 0);
     const page = await peer.peer.scan(
@@ -236,10 +246,16 @@ export class ScanOperation extends UnderWay {
     return page;
   }
 
+  /** What is alive of a page on which all agree. It keeps to the bounds of the answer, which it was asked with. */
+  #passOn({ entries, scannedTo }: ReplicaPage): NodePage {
+    const nowMs = this.context.clock.wallMs();
+    const alive = entries.filter(({ record }) => !isDead(record, nowMs));
+    return this.#pageOf(alive, scannedTo);
+  }
+
   async #build({ keys, scannedTo }: MergedRange): Promise<NodePage> {
-    const entries: Entry[] = [];
+    const entries: KeyRecord[] = [];
     let bytes = 0;
-    let newest: Uint8Array | undefined;
     let last: Uint8Array | undefined;
     // One moment for the whole page: what is known to be dead by its head alone must not live again when a clock is set back.
     const nowMs = this.context.clock.wallMs();
@@ -253,23 +269,22 @@ export class ScanOperation extends UnderWay {
           const answered = this.request.keysOnly ? headOf(record) : record;
           const size = key.length + answered.length;
           const isFull = entries.length === this.request.limit || bytes + size > PAGE_BYTES;
-          if (isFull && entries.length > 0) return this.#pageOf(entries, last, newest);
-          entries.push({ key, record: answered });
+          if (isFull && entries.length > 0) return this.#pageOf(entries, last);
+          entries.push(new KeyRecord(key, answered));
           bytes += size;
-          if (newest === undefined || compareRecords(record, newest) > 0) newest = record;
         }
         last = key;
       }
     }
-    return this.#pageOf(entries, scannedTo, newest);
+    return this.#pageOf(entries, scannedTo);
   }
 
   /** A page that ends at `resumeAfter`; undefined: at the end of the range. */
-  #pageOf(
-    entries: readonly Entry[],
-    resumeAfter: Uint8Array | undefined,
-    newest: Uint8Array | undefined,
-  ): NodePage {
+  #pageOf(entries: readonly KeyRecord[], resumeAfter: Uint8Array | undefined): NodePage {
+    let newest: Uint8Array | undefined;
+    for (const { record } of entries) {
+      if (newest === undefined || compareRecords(record, newest) > 0) newest = record;
+    }
     if (newest !== undefined) this.context.observe(versionOf(newest));
     const token = resumeAfter === undefined ? NO_TOKEN : encodeScanToken(this.#scope, resumeAfter);
     return { kind: 'page', entries, token };

@@ -91,18 +91,6 @@ export function mergePages(
   return { keys, scannedTo };
 }
 
-/** A page that every node that answers has given: nothing is left to compare. */
-export function agreedRange({ entries, scannedTo }: MergePage, wholeRecords: boolean): MergedRange {
-  const keys = entries.map(({ key, record }) => ({
-    key,
-    newest: record,
-    whole: wholeRecords,
-    agreed: true,
-    corrupt: false,
-  }));
-  return { keys, scannedTo };
-}
-
 /** Where the merge stands in the entries of a page, or in its keys that could not be read. */
 interface Cursor {
   readonly place: number;

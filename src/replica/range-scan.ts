@@ -1,4 +1,5 @@
 import { hash32 } from '../core/hash.js';
+import { KeyRecord } from '../core/key-record.js';
 import { hasPartition, PARTITION_SET_BYTES } from '../core/partition-set.js';
 import { partitionOf } from '../core/placement.js';
 import { headOf, isIntact } from '../core/record.js';
@@ -69,7 +70,7 @@ function checkScan(request: ReplicaScan): string | undefined {
 class PageFiller {
   readonly #request: ReplicaScan;
   readonly #fences: FenceTable;
-  readonly #entries: { readonly key: Uint8Array; readonly record: Uint8Array }[] = [];
+  readonly #entries: KeyRecord[] = [];
   readonly #corrupt: Uint8Array[] = [];
   #bytes = 0;
   #lastKey: Uint8Array | undefined;
@@ -94,7 +95,7 @@ class PageFiller {
         const record = hasPartition(this.#request.whole, partition) ? stored : headOf(stored);
         const bytes = key.length + record.length;
         if (this.#entries.length > 0 && this.#bytes + bytes > this.#request.maxBytes) return false;
-        this.#entries.push({ key, record });
+        this.#entries.push(new KeyRecord(key, record));
         this.#bytes += bytes;
       }
     }

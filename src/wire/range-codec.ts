@@ -1,4 +1,5 @@
 import { invalidArgument } from '../core/errors.js';
+import { KeyRecord } from '../core/key-record.js';
 import { MAX_SCAN_LIMIT } from '../core/limits.js';
 import { PARTITIONS } from '../core/placement.js';
 import { DIGEST_BYTES, isHead } from '../core/record.js';
@@ -120,17 +121,12 @@ export function decodeBody<T>(decode: () => T, message: string): T {
   }
 }
 
-interface Entry {
-  readonly key: Uint8Array;
-  readonly record: Uint8Array;
-}
-
 /** The bytes that the generated encoder of RangePage gives: by hand, as a frame is, because a page has thousands of fields. */
 class PageBody implements Body {
   readonly length: number;
 
   constructor(
-    private readonly entries: readonly Entry[],
+    private readonly entries: readonly KeyRecord[],
     private readonly scannedTo: Uint8Array,
     private readonly corrupt: readonly Uint8Array[],
     private readonly token: Uint8Array,
@@ -153,7 +149,7 @@ class PageBody implements Body {
   }
 }
 
-function rows(page: v1.RangePage): readonly Entry[] {
+function rows(page: v1.RangePage): readonly KeyRecord[] {
   const { keys, records } = page;
   if (keys.length !== records.length) {
     throw invalidArgument('page', `${keys.length} keys and ${records.length} records`);
@@ -163,7 +159,7 @@ function rows(page: v1.RangePage): readonly Entry[] {
     if (!isHead(record)) {
       throw invalidArgument(`page.records[${index}]`, `${record.length} bytes are no record`);
     }
-    return { key, record };
+    return new KeyRecord(key, record);
   });
 }
 

@@ -123,9 +123,11 @@ export class MemoryPeer implements Peer {
   }
 
   #page(request: ReplicaScan): ReplicaPage {
-    const { gte, lt, reverse, limit, partitions, whole } = request;
+    const { gte, lt, reverse, limit, maxBytes, partitions, whole } = request;
     const entries: { key: Uint8Array; record: Uint8Array }[] = [];
     const corrupt: Uint8Array[] = [];
+    let size = 0;
+    let scannedTo: Uint8Array | undefined;
     const keys = [...this.records.keys()]
       .map(bytes)
       .filter((key) => compareKeys(key, gte) >= 0 && (lt.length === 0 || compareKeys(key, lt) < 0))
@@ -134,13 +136,20 @@ export class MemoryPeer implements Peer {
       const name = Buffer.from(key).toString('utf8');
       const partition = partitionOf(hash32(key));
       if (hasPartition(partitions, partition)) {
-        const record = this.records.get(name) as Uint8Array;
+        const stored = this.records.get(name) as Uint8Array;
+        const record = hasPartition(whole, partition) ? stored : headOf(stored);
         if (this.corrupt.has(name)) corrupt.push(key);
-        else
-          entries.push({ key, record: hasPartition(whole, partition) ? record : headOf(record) });
+        else {
+          size += key.length + record.length;
+          if (size > maxBytes && scannedTo !== undefined) {
+            return { kind: 'page', entries, corrupt, scannedTo };
+          }
+          entries.push({ key, record });
+        }
       }
+      scannedTo = key;
       if (entries.length === limit || looked + 1 === this.scanWork) {
-        return { kind: 'page', entries, corrupt, scannedTo: key };
+        return { kind: 'page', entries, corrupt, scannedTo };
       }
     }
     return { kind: 'page', entries, corrupt };
