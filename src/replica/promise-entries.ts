@@ -76,16 +76,22 @@ export class PromiseEntries {
     this.#release(promise);
   }
 
-  /** Adds to the batch what the disk lacks, and takes off what it need not have. */
+  /**
+   * Adds to the batch what the disk lacks, and takes off what it need not have. All of it counts as brought and deleted before the
+   * batch is touched: where that throws, the next call does the same again.
+   */
   write(batch: StoreBatch): void {
     this.#takeBack();
     for (let at = 0; at < this.#due.length; at += MOST_IN_ENTRY) {
-      this.#bring(batch, this.#due.slice(at, at + MOST_IN_ENTRY));
+      this.#bring(this.#due.slice(at, at + MOST_IN_ENTRY));
     }
-    for (const { number } of this.#void) batch.del(promisesKey(number));
     this.#due = [];
     this.#deleted = this.#void;
     this.#void = [];
+    for (const { number, promises } of this.#brought) {
+      batch.put(promisesKey(number), sealPromises(number, promises));
+    }
+    for (const { number } of this.#deleted) batch.del(promisesKey(number));
   }
 
   /** The batch is on disk. */
@@ -113,7 +119,7 @@ export class PromiseEntries {
     this.#deleted = [];
   }
 
-  #bring(batch: StoreBatch, due: readonly KeptPromise[]): void {
+  #bring(due: readonly KeptPromise[]): void {
     const promises: KeptPromise[] = [];
     for (const promise of due) {
       promise.isDue = false;
@@ -122,7 +128,6 @@ export class PromiseEntries {
     if (promises.length === 0) return;
     const number = this.#nextNumber;
     this.#nextNumber += 1;
-    batch.put(promisesKey(number), sealPromises(number, promises));
     this.#brought.push({ number, size: promises.length, promises, live: 0, mayGoEarly: false });
   }
 

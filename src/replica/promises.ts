@@ -14,7 +14,7 @@ import { refused } from './failure.js';
 import { PromiseEntries, type KeptPromise } from './promise-entries.js';
 import type { StoredEntry, StoredPromise } from './stored-promises.js';
 
-/** Beyond that many keys nothing more is promised: one takes about 200 bytes of memory. */
+/** Beyond that many keys nothing more is promised: one takes 600 to 800 bytes of memory. */
 const MAX_PROMISES = 262_144;
 const MAX_KEPT_OUT = 10_000;
 const NO_BALLOT = new Uint8Array(0);

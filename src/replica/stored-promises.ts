@@ -15,7 +15,8 @@ const LENGTH_AT = BALLOT_AT + VERSION_BYTES;
 const KEY_AT = LENGTH_AT + 2;
 
 const ENTRIES_AT_ONCE = 16;
-const KEYS_AT_ONCE = 2_048;
+/** Their records are read whole, values and all. */
+const KEYS_AT_ONCE = 64;
 
 export interface StoredPromise {
   readonly key: Uint8Array;

@@ -65,6 +65,33 @@ test('a request takes nine bytes where one client and three coordinators write a
   expect(ledgerOf(answered).length).toBe(18 + MAX_REMEMBERED * 8 + firstWall - 2 + named * 8);
 });
 
+const far = (wallMs: number, writerLo: number): Version => ({
+  wallMs,
+  logical: MAX_LOGICAL,
+  writerHi: 2 ** 32 - 1,
+  writerLo,
+});
+
+test('a full ledger has room for the widest versions, each of a writer of its own, and then forgets', () => {
+  const answered = Array.from({ length: MAX_REMEMBERED }, (_, i) => {
+    const id = far(MAX_WALL_MS - 2 * MAX_REMEMBERED + i, 2 * i);
+    return { id, result: 255, version: far(0, 2 * i + 1) };
+  });
+  const ledger = ledgerOf(answered);
+  expect(answeredIn(ledger)).toEqual(answered);
+  expect(mayBeLedger(ledger)).toBe(true);
+  for (const { id, result, version } of answered) {
+    expect(recall(ledger, FLOOR, id)).toEqual({ kind: 'answered', result, version });
+  }
+  const more = { id: far(MAX_WALL_MS, 1), result: 0, version: far(MAX_WALL_MS, 1) };
+  const fuller = remember(ledger, FLOOR, more, NOW_MS);
+  expect(answeredIn(fuller)).toEqual([...answered.slice(1), more]);
+  expect(floorOf(fuller)).toEqual(answered[0]?.id);
+  const later = remember(ledger, FLOOR, more, MAX_WALL_MS + MAX_RETRY_AGE_MS);
+  expect(answeredIn(later)).toEqual([more]);
+  expect(floorOf(later)).toEqual(answered.at(-1)?.id);
+});
+
 /** Of the size that a ledger may have. */
 const someBytes = fc
   .tuple(

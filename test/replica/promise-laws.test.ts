@@ -1,18 +1,9 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { NO_FENCES, type FenceState } from '../../src/core/fence.js';
 import { hash32 } from '../../src/core/hash.js';
-import { partitionOf, PARTITIONS } from '../../src/core/placement.js';
+import { partitionOf } from '../../src/core/placement.js';
 import { versionOf } from '../../src/core/record.js';
-import { encodeVersion, readVersion } from '../../src/core/version.js';
-import { openMemoryStore } from '../../src/io/memory-store.js';
 import type { PrepareAnswer, PrepareCall } from '../../src/io/peer.js';
-import type { Store } from '../../src/io/store.js';
-import type { HeldKey } from '../../src/replica/apply.js';
-import { ALL_PROMISES, promisesKey, recordKey } from '../../src/replica/layout.js';
-import { YOUNG_ENTRIES } from '../../src/replica/promise-entries.js';
-import { Promises } from '../../src/replica/promises.js';
-import { loadPromises, sealPromises } from '../../src/replica/stored-promises.js';
 import { closeGate, createFaultyDisk, type FaultyDisk } from './faulty-disk.js';
 import {
   applyCall,
@@ -24,15 +15,8 @@ import {
   START_WALL_MS,
   type TestReplica,
 } from './fixtures.js';
+import { atOf, ballotAt, entriesIn, KEYS } from './promise-fixtures.js';
 import { crash } from './tree-fixtures.js';
-
-const KEYS = Array.from({ length: 4 }, (_, i) => bytes(`key ${i}`));
-
-const ballotAt = (atMs: number): Uint8Array =>
-  encodeVersion({ wallMs: START_WALL_MS + atMs, logical: 0, writerHi: 1, writerLo: 1 });
-
-const atOf = (ballot: Uint8Array | undefined): number =>
-  ballot === undefined || ballot.length === 0 ? 0 : readVersion(ballot, 0).wallMs - START_WALL_MS;
 
 interface TestPrepare extends PrepareCall {
   readonly answers: PrepareAnswer[];
@@ -121,7 +105,7 @@ type Event =
   | { readonly kind: 'group'; readonly calls: readonly (readonly [0 | 1, number, number])[] }
   | { readonly kind: 'fence' | 'forget'; readonly key: number; readonly atMs: number }
   | { readonly kind: 'restart' }
-  | { readonly kind: 'fault'; readonly fault: 'written' | 'lost' };
+  | { readonly kind: 'fault'; readonly fault: 'written' | 'lost' | 'put' };
 
 const place = fc.nat({ max: KEYS.length - 1 });
 const moment = fc.integer({ min: 1, max: 60 });
@@ -145,7 +129,7 @@ const quiet: readonly fc.Arbitrary<Event>[] = [
 ];
 const failing: fc.Arbitrary<Event> = fc.record({
   kind: fc.constant('fault' as const),
-  fault: fc.constantFrom('written' as const, 'lost' as const),
+  fault: fc.constantFrom('written' as const, 'lost' as const, 'put' as const),
 });
 
 /** What was answered, and the node that answered it. */
@@ -166,14 +150,21 @@ class Run {
 
   async restart(): Promise<void> {
     await crash(this.disk);
-    this.disk.failNextCommit = undefined;
+    this.mendDisk();
     this.node = await open(this.disk);
+  }
+
+  mendDisk(): void {
+    this.disk.failNextCommit = undefined;
+    this.disk.failNextPut = false;
   }
 
   async take(event: Event): Promise<void> {
     if (event.kind === 'group') await this.#group(event.calls);
-    else if (event.kind === 'fault') this.disk.failNextCommit = event.fault;
-    else if (event.kind === 'fence') {
+    else if (event.kind === 'fault') {
+      if (event.fault === 'put') this.disk.failNextPut = true;
+      else this.disk.failNextCommit = event.fault;
+    } else if (event.kind === 'fence') {
       await commitFence(this.node, KEYS[event.key] as Buffer, event.atMs);
     } else if (event.kind === 'forget') {
       this.asked[event.key] = Math.max(this.asked[event.key] as number, event.atMs);
@@ -243,7 +234,7 @@ describe('promises on disk', () => {
       fc.asyncProperty(fc.array(fc.oneof(...quiet, failing), { maxLength: 60 }), async (events) => {
         const run = await Run.begin();
         for (const event of events) await run.take(event);
-        run.disk.failNextCommit = undefined;
+        run.mendDisk();
         await run.node.time.advance(10_000);
         for (const key of KEYS) {
           const applied = await applyOne(run.node, key, recordOf(key, 100), { source: 'accept' });
@@ -255,46 +246,6 @@ describe('promises on disk', () => {
         expect(await entriesIn(run.disk.store)).toEqual([]);
       }),
       { numRuns: 100, seed: 3 },
-    );
-  });
-
-  test('take no more room than those that are live twice, and a few commits, whoever is given up and for how long', async () => {
-    const commit = fc.record({
-      made: fc.nat({ max: 40 }),
-      /** Of how many in ten nothing becomes. */
-      givenUp: fc.constantFrom(0, 1, 1, 1, 1, 1, 1, 9),
-    });
-    const commits = fc.array(commit, { minLength: 80, maxLength: 100 });
-    await fc.assert(
-      fc.asyncProperty(commits, fc.nat({ max: 40 }), async (wanted, restartAt) => {
-        const store = openMemoryStore();
-        let promises = new Promises();
-        let underWay: Buffer[] = [];
-        let next = 0;
-        const write = async (fulfilled: readonly Buffer[]): Promise<void> => {
-          const batch = store.batch();
-          for (const key of fulfilled) batch.put(recordKey(key), recordOf(key, 10));
-          promises.write(batch);
-          await batch.commit({ sync: true });
-          promises.written();
-          for (const key of fulfilled) promises.fulfilled(heldOf(key), recordOf(key, 10));
-        };
-        for (const [at, { made, givenUp }] of wanted.entries()) {
-          const followed = underWay.filter((_, i) => i % 10 >= givenUp);
-          underWay = Array.from({ length: made }, () => bytes(`key ${next++}`));
-          for (const key of underWay) promises.raise(key, hash32(key), ballotAt(10));
-          await write(followed);
-          if (at === restartAt) promises = new Promises(await loadPromises(store, []));
-        }
-        // What is to be written anew goes with the next batch, and what that voids with the one after it.
-        await write([]);
-        await write([]);
-        const sizes = (await loadPromises(store, [])).map(({ size }) => size);
-        const size = sizes.reduce((sum, one) => sum + one, 0);
-        expect(size).toBeLessThanOrEqual(2 * promises.size + YOUNG_ENTRIES * 40);
-        expect(sizes.length).toBeLessThanOrEqual(promises.size);
-      }),
-      { numRuns: 8, seed: 4 },
     );
   });
 
@@ -314,6 +265,18 @@ describe('promises on disk', () => {
     }
   });
 
+  test('that a batch did not take come with a later one, and stay', async () => {
+    const disk = createFaultyDisk();
+    const node = await open(disk);
+    const [key, other] = KEYS as [Buffer, Buffer];
+    disk.failNextPut = true;
+    expect(await prepareOne(node, key, ballotAt(10))).toMatchObject({ code: 'STORE_FAILED' });
+    expect(await prepareOne(node, key, ballotAt(20))).toMatchObject({ kind: 'promised' });
+    for (const ms of [1, 2, 3]) await applyOne(node, other, recordOf(other, ms));
+    await crash(disk);
+    expect(enforced(await open(disk))[0]).toEqual([20, false]);
+  });
+
   test('that a fence has passed go from memory at once, and from the disk with the next commit', async () => {
     const disk = createFaultyDisk();
     const node = await open(disk);
@@ -323,37 +286,6 @@ describe('promises on disk', () => {
     expect(node.replica.promises.size).toBe(0);
     await applyOne(node, other, recordOf(other, 1));
     expect(await entriesIn(disk.store)).toEqual([]);
-  });
-
-  test('that a fence passes while their batch is under way go with the next one', async () => {
-    const store = openMemoryStore();
-    const promises = new Promises();
-    const [key] = KEYS as [Buffer];
-    promises.raise(key, hash32(key), ballotAt(10));
-    for (const passed of [true, false]) {
-      const batch = store.batch();
-      promises.write(batch);
-      if (passed) promises.drop(partitionOf(hash32(key)), ballotAt(10));
-      await batch.commit({ sync: true });
-      promises.written();
-      expect(await entriesIn(store)).toHaveLength(passed ? 1 : 0);
-    }
-  });
-
-  test('are at a start the highest of each key, with the doubt of that one', () => {
-    const [key] = KEYS as [Buffer];
-    const keyHash = hash32(key);
-    const entry = (number: number, atMs: number, isInDoubt: boolean) => {
-      return { number, size: 1, promises: [{ key, ballot: ballotAt(atMs), isInDoubt }] };
-    };
-    const risen = new Promises([entry(1, 10, true), entry(2, 20, false)]);
-    expect([atOf(risen.of(key, keyHash)), risen.judgeHeld({ key, keyHash })]).toEqual([
-      20,
-      undefined,
-    ]);
-    const fallen = new Promises([entry(1, 20, true), entry(2, 10, false)]);
-    expect(atOf(fallen.of(key, keyHash))).toBe(20);
-    expect(fallen.judgeHeld({ key, keyHash })).toMatchObject({ kind: 'refused' });
   });
 
   test('that a crash has taken are those of the batch that was under way, and nobody was told of them', async () => {
@@ -373,49 +305,4 @@ describe('promises on disk', () => {
     expect([first.answers.length, second.answers.length]).toEqual([1, 0]);
     expect(enforced(after)[0]).toEqual([10, false]);
   });
-
-  test('are void, and not taken into memory, where what is held is as high or a fence is', async () => {
-    const store = openMemoryStore();
-    const [held, fenced, live, damaged] = KEYS as [Buffer, Buffer, Buffer, Buffer];
-    const promises = KEYS.map((key) => ({ key, ballot: ballotAt(10) }));
-    const broken = Buffer.from(recordOf(damaged, 10));
-    broken[broken.length - 1] = 0xff;
-    await store
-      .batch()
-      .put(promisesKey(7), sealPromises(7, promises))
-      .put(recordKey(held), recordOf(held, 10))
-      .put(recordKey(live), recordOf(live, 9))
-      .put(recordKey(damaged), broken)
-      .commit({ sync: true });
-    const fences: FenceState[] = Array.from({ length: PARTITIONS }, () => NO_FENCES);
-    const fence = ballotAt(10);
-    fences[partitionOf(hash32(fenced))] = { promised: fence, sealed: fence, committed: fence };
-    const [entry] = await loadPromises(store, fences);
-    expect(entry).toMatchObject({ number: 7, size: 4 });
-    expect(entry?.promises.map(({ key }) => Buffer.from(key))).toEqual([live, damaged]);
-  });
-
-  test('that fail their checksum are no promises, and said', async () => {
-    const store = openMemoryStore();
-    const sealed = Buffer.from(sealPromises(1, [{ key: bytes('k'), ballot: ballotAt(10) }]));
-    sealed[9] = (sealed[9] as number) ^ 1;
-    await store.batch().put(promisesKey(1), sealed).commit({ sync: true });
-    await expect(loadPromises(store, [])).rejects.toMatchObject({
-      code: 'STORE_FAILED',
-      message: expect.stringContaining('a promise of a ballot fails its checksum') as unknown,
-    });
-  });
 });
-
-function heldOf(key: Buffer): HeldKey {
-  const keyHash = hash32(key);
-  const nothing = { next: undefined, stored: undefined, failure: undefined, winner: undefined };
-  return { key, keyHash, storeKey: recordKey(key), ...nothing };
-}
-
-async function entriesIn(store: Store): Promise<readonly Uint8Array[]> {
-  const cursor = store.cursor(ALL_PROMISES);
-  const entries = await cursor.next(10_000);
-  await cursor.close();
-  return entries.map(([key]) => key);
-}
