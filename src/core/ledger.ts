@@ -41,8 +41,11 @@ const MAX_REQUEST_BYTES = 2 * 7 + 2 * 3 + 3;
 /** None is as much: 49 bits are a wall and its sign. */
 const MAX_VARINT = 2 ** 49;
 
-/** How many answered requests a record remembers. */
-export const MAX_REMEMBERED = 64;
+/**
+ * How many answered requests a record remembers: as many as one byte can name two writers for each. On a contended key this is the
+ * time that a retry has, and the requests that lose count too.
+ */
+export const MAX_REMEMBERED = 127;
 
 /** What was answered to a LINEARIZABLE request: the numbers are on disk. */
 export const ANSWERED = {
