@@ -7,7 +7,7 @@ import type { StoreCursor, StoreEntry, StoreRange } from './store.js';
 export type Database = Level<Uint8Array, Uint8Array>;
 
 /** A cursor reads ahead about this many bytes at once, whatever the count it is asked for. */
-const CURSOR_READ_BYTES = 512 * 1024;
+const CURSOR_READ_BYTES = 256 * 1024;
 
 const NO_VALUE = new Uint8Array(0);
 
