@@ -9,8 +9,8 @@ import { Dialogue, type DialogueEnd } from './dialogue.js';
 import type { KeyDifference } from './key-difference.js';
 import { Pace } from './pace.js';
 
-/** Beside requests it rests for as long as it works, for nobody waits for it. */
-const REST_SHARE = 1;
+/** Beside requests it rests three times as long as it works: nobody waits for it, and requests wait behind each slice of its work. */
+const REST_SHARE = 3;
 /** A write is on all its replicas after much less, when all is well. */
 const SETTLE_MS = 50;
 
