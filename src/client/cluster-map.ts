@@ -2,6 +2,7 @@ import { backoffMs } from '../core/backoff.js';
 import { KvError, type ErrorCode } from '../core/errors.js';
 import { createPlacement, partitionOf, type Placement } from '../core/placement.js';
 import type { CallKind, Link, Linker, LinkState, NodePong, Welcome } from '../io/link.js';
+import type { Gathering } from './gathering.js';
 import type { ClusterView, MemberView, RefusedEndpoint } from './kv.js';
 import { NodeState } from './node-state.js';
 
@@ -25,6 +26,8 @@ export interface RouteRequest {
   readonly kind: CallKind;
   readonly zone: string;
   readonly keyHash: number;
+  /** Of a write that goes wherever others of its turn go, its bytes; 0 of a request that keeps to the order of its key's replicas. */
+  readonly gatheredBytes: number;
   /** The nodes of earlier attempts, one entry for each. */
   readonly tried: readonly { readonly node: NodeState | undefined }[];
 }
@@ -35,6 +38,7 @@ export interface RouteRequest {
  */
 export class ClusterMap {
   readonly #linker: Linker;
+  readonly #gathering: Gathering;
   readonly #onOpen: (node: NodeState, welcome: Welcome, roundTripMs: number) => void;
   readonly #onChange: () => void;
   readonly #refused: RefusedEndpoint[] = [];
@@ -50,10 +54,12 @@ export class ClusterMap {
 
   constructor(
     linker: Linker,
+    gathering: Gathering,
     onOpen: (node: NodeState, welcome: Welcome, roundTripMs: number) => void,
     onChange: () => void,
   ) {
     this.#linker = linker;
+    this.#gathering = gathering;
     this.#onOpen = onOpen;
     this.#onChange = onChange;
   }
@@ -85,24 +91,30 @@ export class ClusterMap {
 
   /**
    * The node to send the request to: a replica of the key, so that one hop is saved, and of those the first that is well;
-   * as different keys have different lists, load spreads by itself. Undefined when no node is connected.
+   * as different keys have different lists, load spreads by itself. Of a write that is gathered, the one of those that are
+   * well to which its turn's writes go. Undefined when no node is connected.
    */
   route(request: RouteRequest, nowMs: number): NodeState | undefined {
     let best: NodeState | undefined;
     let bestCost = Infinity;
+    const { gatheredBytes } = request;
     const preference = this.#placement?.preference[partitionOf(request.keyHash)];
     if (preference !== undefined) {
       for (const index of preference) {
         const node = this.#byMember[index];
         if (node?.open !== true) continue;
         const cost = costOf(node, request, nowMs);
-        if (cost === 0) return node;
-        if (cost < bestCost) {
+        if (cost === 0 && gatheredBytes === 0) return node;
+        const isBetter =
+          cost < bestCost ||
+          (cost === 0 && bestCost === 0 && this.#gathering.prefers(node, best as NodeState));
+        if (isBetter) {
           best = node;
           bestCost = cost;
         }
       }
     }
+    if (bestCost === 0) this.#gathering.add(best as NodeState, gatheredBytes);
     if (bestCost < NO_REPLICA) return best;
     // A rotation by the key spreads what is left over the others.
     const nodes = this.#nodes;

@@ -114,6 +114,17 @@ export abstract class Operation implements NodeCall {
     return formatRequestId({ key: this.key, version: this.version });
   }
 
+  /**
+   * Of a plain write its bytes. A round is best led by who led the last of its key, and what ONE replica has answered for should
+   * be the one that reads at ONE ask: those keep to the order of the key's replicas.
+   */
+  get gatheredBytes(): number {
+    const { kind, level } = this;
+    const isGathered =
+      kind === 'put' && level !== 'LINEARIZABLE' && level !== 'ONE' && level !== 'LOCAL_ONE';
+    return isGathered ? this.record.length : 0;
+  }
+
   /** What earlier attempts went through; routing prefers other nodes. */
   get tried(): readonly PastAttempt[] {
     return this.#attempts;

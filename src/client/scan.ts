@@ -91,7 +91,8 @@ async function fetchPage(
 ): Promise<Page> {
   const deadlineMs = session.nowMs() + plan.timeoutMs;
   const tried: PastAttempt[] = [];
-  const route = { kind: 'get', zone: plan.zone, keyHash: session.anyHash(), tried } as const;
+  const keyHash = session.anyHash();
+  const route = { kind: 'get', zone: plan.zone, keyHash, gatheredBytes: 0, tried } as const;
   session.budget.deposit(session.nowMs());
   for (let waits = 0; ; waits++) {
     if (signal.aborted) throw cancelled(signal);

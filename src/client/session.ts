@@ -8,6 +8,7 @@ import type { Linker, Welcome } from '../io/link.js';
 import type { Random } from '../io/random.js';
 import type { CancelTimer, Timers } from '../io/timers.js';
 import { ClusterMap } from './cluster-map.js';
+import { Gathering } from './gathering.js';
 import { KeyTurns } from './key-turns.js';
 import type { ClusterView } from './kv.js';
 import type { NodeState } from './node-state.js';
@@ -61,6 +62,7 @@ export class Session {
     this.underWay = new UnderWay(ports.clock, ports.timers);
     this.map = new ClusterMap(
       ports.linker,
+      new Gathering(ports.timers),
       (node, welcome, roundTripMs) => this.#onOpen(node, welcome, roundTripMs),
       () => this.#onLinkChange?.(),
     );

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { KvError } from '../../src/core/errors.js';
 import { describeAttempts } from '../../src/client/attempts.js';
+import type { Kv } from '../../src/client/kv.js';
 import type { NodeState } from '../../src/client/node-state.js';
 import { versionOf } from '../../src/core/record.js';
 import { compareVersions, formatVersion, type Version } from '../../src/core/version.js';
@@ -11,6 +12,7 @@ import { DONE, refusal } from './fake-register.js';
 import { outcomeUnderTime, resultUnderTime } from './outcome-under-time.js';
 
 const SEED = 20_260_105;
+const LINEARIZABLE = { consistency: 'LINEARIZABLE' } as const;
 const HANG: Behaviour = { kind: 'hang', stores: false };
 const STORE_AND_HANG: Behaviour = { kind: 'hang', stores: true };
 
@@ -19,15 +21,17 @@ function refuse(code: KvError['code'], outcome: KvError['outcome']): Behaviour {
 }
 
 describe('an operation', () => {
-  test('goes to the first replica of its key, and costs one call', async () => {
+  test.each([
+    ['a get', (kv: Kv<string>, key: string) => kv.get(key)],
+    ['a put at ONE', (kv: Kv<string>, key: string) => kv.put(key, 'value', { consistency: 'ONE' })],
+    ['a LINEARIZABLE put', (kv: Kv<string>, key: string) => kv.put(key, 'value', LINEARIZABLE)],
+  ])('%s goes to the first replica of its key, and costs one call', async (_, operate) => {
     const cluster = new FakeCluster(9, 3);
     const kv = await cluster.connect();
-    for (let i = 0; i < 50; i++) {
-      const key = `key ${i}`;
-      await resultUnderTime(cluster, kv.put(key, 'value'));
-      expect(cluster.route.at(-1)).toBe(kv.preferenceOf(key)[0]);
-    }
-    expect(cluster.sent).toHaveLength(50);
+    const keys = Array.from({ length: 50 }, (__, i) => `key ${i}`);
+    await resultUnderTime(cluster, Promise.all(keys.map((key) => operate(kv, key))));
+    const firsts = keys.map((key) => ({ key, node: kv.preferenceOf(key)[0] }));
+    expect(cluster.sent.map(({ key, node }) => ({ key, node }))).toEqual(firsts);
     expect(new Set(cluster.route).size).toBe(9);
   });
 
