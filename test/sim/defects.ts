@@ -99,6 +99,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'reads see what is not yet synced',
     laws: 'b',
+    shownBy: 2,
     // With more nodes the others have it as well, and nobody sees that one lost it.
     nodes: 1,
     faults: ['crash', 'power', 'disk-slow'],
@@ -144,6 +145,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a read is answered over a repair that failed',
     laws: 'b',
+    shownBy: 2,
     faults: ['disk-full', 'disk-fail', 'drop', 'pause', 'isolate'],
     workloads: ['levels', 'hot', 'late'],
     peer: (peer) =>
@@ -154,6 +156,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a failed replica is counted as an acknowledgement',
     laws: 'ab',
+    shownBy: 2,
     peer: (peer) => retold(peer, (_, answer) => (isReplicaFailure(answer) ? APPLIED : answer)),
   },
   {
@@ -226,6 +229,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a retry begins its time to live anew',
     laws: 'di',
+    shownBy: 2,
     workloads: ['expiring'],
     linker(linker) {
       const sent = new Set<string>();
@@ -247,7 +251,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'the bound of the clock is lost in a restart',
     laws: 'e',
-    shownBy: 6,
+    shownBy: 32,
     faults: ['crash', 'power', 'jump', 'skew'],
     workloads: ['unstamped'],
     store: withoutClockBound,
@@ -255,7 +259,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'ties are broken differently on each node',
     laws: 'd',
-    shownBy: 6,
+    shownBy: 13,
     linker: cloneWriters,
     store: (opener, { name }) =>
       wrapStore(opener, (store) => {
@@ -279,6 +283,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a retry is stamped anew',
     laws: 'f',
+    shownBy: 2,
     linker(linker) {
       const sent = new Map<string, number>();
       return wrapLinker(linker, (call, link) => {
@@ -320,7 +325,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'an unreadable record is taken for absent, and overwritten',
     laws: 'abcd',
-    shownBy: 22,
+    shownBy: 23,
     faults: ['bit-flip'],
     store: (opener) =>
       wrapStore(opener, (store) => ({
@@ -334,7 +339,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a write past its deadline is answered as if it had not happened',
     laws: 'g',
-    shownBy: 133,
+    shownBy: 241,
     coordinator: (coordinator) =>
       wrapCoordinator(coordinator, (operation) => ({
         onAnswer: (answer) =>
@@ -344,6 +349,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a replica refuses as late what it then applies',
     laws: 'g',
+    shownBy: 3,
     faults: ['disk-full', 'disk-fail', 'drop', 'isolate'],
     replica: (replica) => {
       let calls = 0;
@@ -358,6 +364,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'QUORUM reads ask one replica',
     laws: 'b',
+    shownBy: 2,
     coordinator: (coordinator) =>
       wrapCoordinator(coordinator, ({ kind }) => (kind === 'get' ? { level: 'ONE' } : {})),
   },
@@ -380,6 +387,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'minVersion is not passed on',
     laws: 'b',
+    shownBy: 5,
     workloads: ['sessions'],
     linker: (linker) =>
       wrapLinker(linker, (call, link) =>

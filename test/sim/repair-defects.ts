@@ -116,7 +116,7 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a fence ignores a replica that cannot be reached',
     laws: 'bj',
-    shownBy: 11,
+    shownBy: 23,
     faults: ['isolate'],
     nodes: 3,
     workloads: ['deletes'],
@@ -156,6 +156,7 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a fence is committed before replicas were found equal',
     laws: 'bj',
+    shownBy: 42,
     faults: ['cut', 'isolate', 'halves', 'disk-fail', 'crash', 'drop'],
     workloads: ['deletes'],
     shape: QUICK_FENCES,

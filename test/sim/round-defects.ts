@@ -85,7 +85,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a promise is not on disk',
     laws: 'h',
-    shownBy: 30,
+    shownBy: 102,
     nodes: 3,
     // Nodes are there again before a round is over: one that is away for longer seldom meets it between its halves.
     faults: ['quick-crash'],
@@ -164,6 +164,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a lost compare-and-set does not write back what it found',
     laws: 'h',
+    shownBy: 2,
     workloads: ['linear'],
     ...LOSSY,
     peer: (peer) => withoutApplying(peer, ({ record }) => lastResult(record) === ANSWERED.lost),
@@ -179,7 +180,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'ballots are used again',
     laws: 'h',
-    shownBy: 46,
+    shownBy: 135,
     workloads: ['linear'],
     shape: CROWDED,
     node({ replica }) {
@@ -235,7 +236,7 @@ export const ROUND_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'the id of a request is forgotten with its first attempt',
     laws: 'h',
-    shownBy: 2,
+    shownBy: 3,
     workloads: ['linear'],
     shape: CROWDED,
     linker(linker) {
