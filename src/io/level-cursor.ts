@@ -16,7 +16,7 @@ const REPLACEMENT = '\ufffd';
 
 type Snapshot = ReturnType<Database['snapshot']>;
 /** An entry as the binding gives it; `next` makes it what the port promises. */
-type GivenEntry = [key: Uint8Array | string, value: Uint8Array | undefined];
+type GivenEntry = [key: Uint8Array | string, value: Uint8Array | string | undefined];
 
 /**
  * A walk over a snapshot of the database. It asks for keys as text and makes bytes of them here: a buffer that the binding makes
@@ -99,13 +99,16 @@ function iterate(
   keyEncoding: 'utf8' | 'view',
   snapshot: Snapshot,
 ) {
-  return database.iterator<Uint8Array | string, Uint8Array>({
+  const { values = true } = range;
+  return database.iterator<Uint8Array | string, Uint8Array | string>({
     gte: range.gte,
     lt: range.lt,
     reverse: range.reverse ?? false,
-    values: range.values ?? true,
+    values,
     highWaterMarkBytes: CURSOR_READ_BYTES,
     keyEncoding,
+    // A value that is left out comes as an empty one, and an empty text takes no buffer.
+    valueEncoding: values ? 'view' : 'utf8',
     snapshot,
   });
 }
@@ -118,7 +121,7 @@ function finishEntries(entries: GivenEntry[]): number {
       if (key.includes(REPLACEMENT)) return place;
       entry[0] = Buffer.from(key);
     }
-    entry[1] ??= NO_VALUE;
+    if (typeof entry[1] !== 'object') entry[1] = NO_VALUE;
   }
   return entries.length;
 }
