@@ -26,7 +26,7 @@ export interface RouteRequest {
   readonly kind: CallKind;
   readonly zone: string;
   readonly keyHash: number;
-  /** Of a write that goes wherever others of its turn go, its bytes; 0 of a request that keeps to the order of its key's replicas. */
+  /** Of a write that goes where others of its turn go, its bytes; 0 of a request that keeps to the order of its key's replicas. */
   readonly gatheredBytes: number;
   /** The nodes of earlier attempts, one entry for each. */
   readonly tried: readonly { readonly node: NodeState | undefined }[];
@@ -91,8 +91,8 @@ export class ClusterMap {
 
   /**
    * The node to send the request to: a replica of the key, so that one hop is saved, and of those the first that is well;
-   * as different keys have different lists, load spreads by itself. Of a write that is gathered, the one of those that are
-   * well to which its turn's writes go. Undefined when no node is connected.
+   * as different keys have different lists, load spreads by itself. Of a write that is gathered, of equally good ones that
+   * to which its turn's writes go. Undefined when no node is connected.
    */
   route(request: RouteRequest, nowMs: number): NodeState | undefined {
     let best: NodeState | undefined;
@@ -105,16 +105,16 @@ export class ClusterMap {
         if (node?.open !== true) continue;
         const cost = costOf(node, request, nowMs);
         if (cost === 0 && gatheredBytes === 0) return node;
-        const isBetter =
-          cost < bestCost ||
-          (cost === 0 && bestCost === 0 && this.#gathering.prefers(node, best as NodeState));
-        if (isBetter) {
+        const isSooner =
+          gatheredBytes > 0 &&
+          cost === bestCost &&
+          this.#gathering.prefers(node, best as NodeState);
+        if (cost < bestCost || isSooner) {
           best = node;
           bestCost = cost;
         }
       }
     }
-    if (bestCost === 0) this.#gathering.add(best as NodeState, gatheredBytes);
     if (bestCost < NO_REPLICA) return best;
     // A rotation by the key spreads what is left over the others.
     const nodes = this.#nodes;
@@ -128,6 +128,11 @@ export class ClusterMap {
       }
     }
     return best;
+  }
+
+  /** The write is sent to `node`: those of its turn go there as well. */
+  gather(node: NodeState, bytes: number): void {
+    this.#gathering.add(node, bytes);
   }
 
   /** Whether a node other than `node` is connected and well: whether giving up on it early leads anywhere. */

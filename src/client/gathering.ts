@@ -1,19 +1,19 @@
+import { FRAME_CUT_BYTES } from '../core/limits.js';
 import type { Timers } from '../io/timers.js';
 import type { NodeState } from './node-state.js';
 
-/** What a node takes of a stream before the sender must wait; of one turn, more would only queue up there. */
-const MAX_GATHERED_BYTES = 1024 * 1024;
-
 /**
- * Where the plain writes of one turn of the event loop go. All replicas of a key do the same for a write and any may
- * coordinate it, so writes that are made together go to one node, in one frame, and from there to each replica in one more:
- * a frame, a wakeup and a group commit cost what they cost however much they carry. The next turn's go to the node that has
- * waited the longest.
+ * Where the writes of one turn of the event loop go. All replicas of a key do the same for a write and any may coordinate it, so
+ * writes that are made together go to as few nodes as replicate their keys, a frame's worth to each, and from there on in one
+ * frame to each replica: a frame, a wakeup and a group commit cost what they cost however much they carry. Of equally good
+ * nodes the next turn begins with the one that was given the least.
  */
 export class Gathering {
   readonly #timers: Timers;
   #turn = 1;
   #ending = false;
+  /** What the node that was given the most was given so far. */
+  #mostBytes = 0;
 
   constructor(timers: Timers) {
     this.#timers = timers;
@@ -24,22 +24,26 @@ export class Gathering {
     return this.#rank(node) < this.#rank(other);
   }
 
-  /** A write of so many bytes goes to `node`. */
+  /** A write of so many bytes is sent to `node`. */
   add(node: NodeState, bytes: number): void {
     if (node.gatheredTurn !== this.#turn) {
       node.gatheredTurn = this.#turn;
-      node.gatheredBytes = 0;
+      node.turnBytes = 0;
+      // One that was away is not given all that it missed.
+      node.gatheredBytes = Math.max(node.gatheredBytes, this.#mostBytes - FRAME_CUT_BYTES);
     }
+    node.turnBytes += bytes;
     node.gatheredBytes += bytes;
+    this.#mostBytes = Math.max(this.#mostBytes, node.gatheredBytes);
     if (this.#ending) return;
     this.#ending = true;
     this.#timers.turn(this.#end);
   }
 
-  /** The node of this turn comes first for as long as it has room, then those of earlier turns, the oldest first. */
+  /** A node that this turn's writes go to comes first for as long as its frame has room. */
   #rank(node: NodeState): number {
-    if (node.gatheredTurn < this.#turn) return node.gatheredTurn;
-    return node.gatheredBytes < MAX_GATHERED_BYTES ? -1 : this.#turn + node.gatheredBytes;
+    const hasRoom = node.gatheredTurn === this.#turn && node.turnBytes < FRAME_CUT_BYTES;
+    return hasRoom ? -1 : node.gatheredBytes;
   }
 
   readonly #end = (): void => {

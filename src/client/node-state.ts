@@ -36,8 +36,9 @@ export class NodeState {
   roundTripMs: number | undefined;
   /** The shortest of the last few; 0 until one was measured. */
   distanceMs = 0;
-  /** The last turn in which writes were gathered for it, and how many bytes of them (`gathering.ts`). */
+  /** What `gathering.ts` keeps of it: the last turn in which it was given writes, the bytes of that turn, and of all. */
   gatheredTurn = 0;
+  turnBytes = 0;
   gatheredBytes = 0;
   readonly offsets = new OffsetSamples();
   /** Why it is not open; undefined while it has not been tried. */

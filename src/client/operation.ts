@@ -115,14 +115,14 @@ export abstract class Operation implements NodeCall {
   }
 
   /**
-   * Of a plain write its bytes. A round is best led by who led the last of its key, and what ONE replica has answered for should
-   * be the one that reads at ONE ask: those keep to the order of the key's replicas.
+   * The bytes of a write that is gathered. A round is best led by who led the last of its key; and what is written at ONE is most
+   * often found by reads at ONE where both keep to the order of the key's replicas.
    */
   get gatheredBytes(): number {
     const { kind, level } = this;
     const isGathered =
       kind === 'put' && level !== 'LINEARIZABLE' && level !== 'ONE' && level !== 'LOCAL_ONE';
-    return isGathered ? this.record.length : 0;
+    return isGathered ? this.key.length + this.record.length : 0;
   }
 
   /** What earlier attempts went through; routing prefers other nodes. */
@@ -173,6 +173,8 @@ export abstract class Operation implements NodeCall {
     this.#node = node;
     this.#sentAtMs = nowMs;
     this.session.underWay.wakeAt(this, nowMs + shareOf(remainingMs));
+    const { gatheredBytes } = this;
+    if (gatheredBytes > 0) this.session.map.gather(node, gatheredBytes);
     node.link.send(call);
   }
 

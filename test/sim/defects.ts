@@ -133,7 +133,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'reads skip the repair of replicas that lag',
     laws: 'b',
-    shownBy: 15,
+    shownBy: 16,
     peer: (peer) =>
       wrapPeer(peer, {
         apply: (call, slot) => {
@@ -259,7 +259,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'ties are broken differently on each node',
     laws: 'd',
-    shownBy: 13,
+    shownBy: 16,
     linker: cloneWriters,
     store: (opener, { name }) =>
       wrapStore(opener, (store) => {
@@ -325,7 +325,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'an unreadable record is taken for absent, and overwritten',
     laws: 'abcd',
-    shownBy: 23,
+    shownBy: 29,
     faults: ['bit-flip'],
     store: (opener) =>
       wrapStore(opener, (store) => ({
@@ -349,7 +349,7 @@ export const DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a replica refuses as late what it then applies',
     laws: 'g',
-    shownBy: 3,
+    shownBy: 5,
     faults: ['disk-full', 'disk-fail', 'drop', 'isolate'],
     replica: (replica) => {
       let calls = 0;

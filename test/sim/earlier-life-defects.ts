@@ -59,6 +59,7 @@ export const EARLIER_LIFE_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a record is mended while a write that counted it is under way',
     laws: 'ab',
+    shownBy: 2,
     nodes: 3,
     faults: ['bit-flip'],
     workloads: ['quorum'],

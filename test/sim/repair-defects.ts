@@ -88,7 +88,7 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'an exchange goes one way: one node gives and is given nothing',
     laws: 'bd',
-    shownBy: 11,
+    shownBy: 12,
     faults: ['crash', 'cut', 'isolate', 'halves'],
     nodes: 3,
     peer: (peer, { name }) =>
@@ -116,7 +116,7 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a fence ignores a replica that cannot be reached',
     laws: 'bj',
-    shownBy: 23,
+    shownBy: 41,
     faults: ['isolate'],
     nodes: 3,
     workloads: ['deletes'],
@@ -156,7 +156,7 @@ export const REPAIR_DEFECTS: readonly KnownDefect[] = [
   {
     name: 'a fence is committed before replicas were found equal',
     laws: 'bj',
-    shownBy: 42,
+    shownBy: 74,
     faults: ['cut', 'isolate', 'halves', 'disk-fail', 'crash', 'drop'],
     workloads: ['deletes'],
     shape: QUICK_FENCES,
