@@ -73,16 +73,30 @@ function stateOf({ node, isStopping }: StatusSources): Pick<NodeStatusReport, 's
 
 function peerReport(link: PeerLink, node: Node): PeerStatusReport {
   const watched = node.watch.peers().find(({ nodeId }) => nodeId === link.nodeId);
-  const isTripped = link.state.kind === 'connected' && node.coordinator.tripped(link.nodeId);
   return {
     nodeId: link.nodeId,
     address: link.address,
-    state: isTripped ? 'tripped' : link.state.kind,
-    reason: isTripped
-      ? 'it has failed too often lately and is tried again soon'
-      : link.state.reason,
+    ...peerState(link, node),
     roundTripMs: watched?.roundTripMs ?? link.roundTripMs ?? 0,
     offsetMs: watched?.offsetMs ?? 0,
     quarantined: watched?.quarantined ?? false,
   };
+}
+
+/** `connected` is one that requests are sent to. */
+function peerState(
+  { nodeId, state }: PeerLink,
+  { coordinator }: Node,
+): Pick<PeerStatusReport, 'state' | 'reason'> {
+  if (state.kind !== 'connected') return { state: state.kind, reason: state.reason };
+  if (coordinator.tripped(nodeId)) {
+    return { state: 'tripped', reason: 'it has failed too often lately and is tried again soon' };
+  }
+  if (!coordinator.reaches(nodeId)) {
+    return {
+      state: 'connecting',
+      reason: 'it does not serve yet; its own status says why',
+    };
+  }
+  return { state: 'connected', reason: '' };
 }

@@ -70,6 +70,8 @@ export interface NodeCoordinator extends Coordinator {
   settle(key: Uint8Array, above: Uint8Array, deadlineMs: number): Promise<NodeAnswer>;
   /** Whether the peer's circuit breaker keeps calls from it. */
   tripped(nodeId: string): boolean;
+  /** Whether calls can get to the peer: a channel is not enough before it has been introduced. */
+  reaches(nodeId: string): boolean;
 }
 
 const NO_BYTES = new Uint8Array(0);
@@ -326,6 +328,11 @@ export function createCoordinator(options: CoordinatorOptions): NodeCoordinator 
       }),
 
     tripped: (peerId) => peers.get(peerId)?.breaker.closed === false,
+
+    reaches(peerId) {
+      routes();
+      return peers.get(peerId)?.peer.connected === true;
+    },
   };
 }
 

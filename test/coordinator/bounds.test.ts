@@ -171,6 +171,14 @@ test('a drain ends when its grace has passed', async () => {
   expect(stage.coordinator.counters.inFlight).toBe(1);
 });
 
+test('a peer is reached only while calls get to it, and one that is not of the cluster never', () => {
+  const stage = createStage();
+  const [, n2] = stage.peers;
+  expect(['n2', 'n9'].map((id) => stage.coordinator.reaches(id))).toEqual([true, false]);
+  n2.connected = false;
+  expect(stage.coordinator.reaches('n2')).toBe(false);
+});
+
 test('a peer that keeps failing counts as unreachable until it answers again', async () => {
   const stage = createStage();
   const [n1, n2, n3] = stage.peers;
