@@ -95,7 +95,7 @@ function peerState(
   if (!coordinator.reaches(nodeId)) {
     return {
       state: 'connecting',
-      reason: 'it does not serve yet; its own status says why',
+      reason: 'it has not been introduced yet; where that lasts, its own status says why',
     };
   }
   return { state: 'connected', reason: '' };
